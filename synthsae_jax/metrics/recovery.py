@@ -1,0 +1,152 @@
+"""How well do latents find the true features? By direction (MCC, uniqueness) and by firing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from scipy.optimize import linear_sum_assignment
+
+from synthsae_jax.errors import require
+from synthsae_jax.numerics import cosine_matrix
+
+Array = jax.Array
+NAN = float("nan")
+
+
+def mcc(W_dec: Array, features: Array, signed: bool = False) -> float:
+    """Mean cosine of the best one-to-one pairing of latents and features.
+
+    `W_dec [L, D]`, `features [F, D]`. Absolute cosines unless `signed`; the mean is over the
+    min(L, F) pairs of the optimal assignment (Hungarian, on the host). A zero row has cosine 0,
+    dead latents count like all others, and NaN is what a decoder that is not finite gets.
+    arXiv 2602.14687; with `signed=True` as in arXiv 2505.20254.
+    """
+    cosines = _cosines(W_dec, features, signed)
+    if not np.isfinite(cosines).all():
+        return NAN
+    pairs = linear_sum_assignment(cosines, maximize=True)
+    return float(cosines[pairs].mean(dtype=np.float64))
+
+
+def uniqueness(W_dec: Array, features: Array) -> float:
+    """Share of distinct features among the latents' nearest: `#{argmax_g |cos(w_i, d_g)|} / L`.
+
+    Dead latents count. NaN where the decoder is not finite. arXiv 2602.14687.
+    """
+    cosines = _cosines(W_dec, features, signed=False)
+    if not np.isfinite(cosines).all():
+        return NAN
+    return float(np.unique(cosines.argmax(axis=1)).size / cosines.shape[0])
+
+
+def latent_targets(W_dec: Array, features: Array) -> Array:
+    """The feature nearest to each latent by absolute cosine, int32 `[L]`, many-to-one.
+
+    Ties, and zero rows, go to the lower id. Pure JAX.
+    """
+    return jnp.argmax(jnp.abs(cosine_matrix(W_dec, features)), axis=1).astype(jnp.int32)
+
+
+@struct.dataclass
+class ClassificationCounts:
+    """Each latent's confusion counts as a detector of its target feature; exact, and streamed.
+
+    `ClassificationCounts.init(latent_targets(W_dec, features))`, then `.update(latents,
+    feature_acts)` per batch, `.merge(other)`, and `.finish()` on the host. Pure functions of
+    arrays (except `finish`), so it runs in a scan and under vmap. Up to 2^31 - 1 samples.
+    """
+
+    target: Array  # int32 [L]
+    n: Array  # int32 []: samples
+    tp: Array  # int32 [L]: the latent fires and its target is active
+    fp: Array  # int32 [L]: it fires alone
+    fn: Array  # int32 [L]: its target is active alone
+
+    @classmethod
+    def init(cls, target: Array) -> ClassificationCounts:
+        """The counts of no samples."""
+        zeros = jnp.zeros(target.shape, jnp.int32)
+        return cls(target, jnp.zeros((), jnp.int32), zeros, zeros, zeros)
+
+    def update(self, latents: Array, feature_acts: Array) -> ClassificationCounts:
+        """These counts with the samples of `latents [n, L]`, `feature_acts [n, F]` added."""
+        fires = latents != 0
+        active = jnp.take(feature_acts, self.target, axis=1) > 0
+        count = lambda event: jnp.sum(event, axis=0, dtype=jnp.int32)
+        return dataclasses.replace(
+            self,
+            n=self.n + latents.shape[0],
+            tp=self.tp + count(fires & active),
+            fp=self.fp + count(fires & ~active),
+            fn=self.fn + count(~fires & active),
+        )
+
+    def merge(self, other: ClassificationCounts) -> ClassificationCounts:
+        """The counts of both sets of samples together; the targets must be the same."""
+        sums = {k: getattr(self, k) + getattr(other, k) for k in ("n", "tp", "fp", "fn")}
+        return dataclasses.replace(self, **sums)
+
+    def per_latent(self) -> dict[str, np.ndarray]:
+        """precision, recall, f1, accuracy of each latent, float64 `[..., L]`; 0 where undefined."""
+        tp, fp, fn = (np.asarray(v, np.float64) for v in (self.tp, self.fp, self.fn))
+        n = np.asarray(self.n, np.float64)[..., None]
+        return {
+            "precision": _ratio(tp, tp + fp),
+            "recall": _ratio(tp, tp + fn),
+            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+            "accuracy": _ratio(n - fp - fn, np.broadcast_to(n, tp.shape)),
+        }
+
+    def finish(self) -> dict[str, Any]:
+        """Unweighted means over all latents, dead ones included; NaN without samples.
+
+        Counts with leading axes (runs) give arrays over those axes.
+        """
+        means = {name: values.mean(axis=-1) for name, values in self.per_latent().items()}
+        empty = np.asarray(self.n) == 0
+        return {name: np.where(empty, NAN, value)[()] for name, value in means.items()}
+
+
+def classification(
+    latents: Array, feature_acts: Array, W_dec: Array, features: Array
+) -> dict[str, float]:
+    """precision, recall, f1 and accuracy of latents as detectors of the features nearest to them.
+
+    `latents [n, L]`, `feature_acts [n, F]`, `W_dec [L, D]`, `features [F, D]`. A latent's target
+    is the feature with the largest |cosine| to its decoder row; it fires where it is not 0, and
+    the feature is active where it is above 0. An undefined ratio is 0, so a dead latent scores 0,
+    and the numbers are unweighted means over all latents: mean F1 is not the F1 of mean precision
+    and recall. NaN where the decoder is not finite. arXiv 2602.14687.
+    """
+    latents, feature_acts = jnp.asarray(latents), jnp.asarray(feature_acts)
+    given = (latents.shape, feature_acts.shape, jnp.shape(W_dec), jnp.shape(features))
+    (n, n_latents), (n_acts, n_features), decoder, dictionary = given
+    require(
+        n == n_acts and decoder[0] == n_latents and dictionary[0] == n_features,
+        "classification needs latents [n, L], feature_acts [n, F], W_dec [L, D] and features "
+        f"[F, D]; given {', '.join(map(str, given))}.",
+    )
+    counts = ClassificationCounts.init(latent_targets(W_dec, features))
+    scores = counts.update(latents, feature_acts).finish()
+    if not np.isfinite(np.asarray(W_dec)).all():
+        return dict.fromkeys(scores, NAN)
+    return {name: float(value) for name, value in scores.items()}
+
+
+def _cosines(W_dec: Array, features: Array, signed: bool) -> np.ndarray:
+    W_dec, features = jnp.asarray(W_dec), jnp.asarray(features)
+    require(
+        W_dec.ndim == features.ndim == 2 and W_dec.shape[1] == features.shape[1],
+        f"needs W_dec [L, D] and features [F, D]; given {W_dec.shape} and {features.shape}.",
+    )
+    cosines = np.asarray(cosine_matrix(W_dec, features))
+    return cosines if signed else np.abs(cosines)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)

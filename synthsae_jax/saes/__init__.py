@@ -1,0 +1,28 @@
+"""SAEs: `build` one by name, or `wrap` functions of your own.
+
+Every other module here that registers an architecture is found and imported by itself.
+"""
+
+import importlib
+import pkgutil
+
+from synthsae_jax.saes.base import SAE, architecture, architectures
+from synthsae_jax.saes.builder import build, names, option_defaults
+from synthsae_jax.saes.foreign import wrap
+from synthsae_jax.saes.records import Options, Rules, SAEParams
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = [
+    "SAE",
+    "Options",
+    "Rules",
+    "SAEParams",
+    "architecture",
+    "architectures",
+    "build",
+    "names",
+    "option_defaults",
+    "wrap",
+]

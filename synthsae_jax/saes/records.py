@@ -1,0 +1,106 @@
+"""What every architecture consists of: weights, static choices, rules. No behaviour."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import struct
+
+from synthsae_jax.errors import check_choice, require
+
+Array = jax.Array
+
+
+@struct.dataclass
+class SAEParams:
+    """Weights of one SAE, named as in SAELens; an architecture leaves out what it lacks (None)."""
+
+    W_enc: Array | None = None  # [D, L]
+    b_enc: Array | None = None  # [L]
+    W_dec: Array | None = None  # [L, D]
+    b_dec: Array | None = None  # [D]
+    threshold: Array | None = None  # [L]: a latent fires above this
+    b_gate: Array | None = None  # [L]: bias of a gate
+    b_mag: Array | None = None  # [L]: bias of a gated magnitude
+    r_mag: Array | None = None  # [L]: log scale of a gated magnitude's encoder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Static choices of every architecture: shapes and which code runs. Part of an SAE's hash.
+
+    Names and defaults are SAELens' config keys. An architecture adds fields in a subclass; what
+    could differ between two runs of one sweep goes into its record of numbers instead.
+    """
+
+    d_in: int  # D
+    d_sae: int  # L
+    dtype: str = "float32"  # of the matrix products; weights and losses are float32
+    apply_b_dec_to_input: bool = True
+    normalize_activations: str = "none"
+    reshape_activations: str = "none"
+    decoder_init_norm: float | None = 0.1  # None: rows keep the norm they are drawn with
+
+    def __post_init__(self):
+        require(self.d_in >= 1, f"d_in must be at least 1, got d_in={self.d_in}.")
+        require(self.d_sae >= 1, f"d_sae must be at least 1, got d_sae={self.d_sae}.")
+        norm = self.decoder_init_norm
+        require(
+            norm is None or norm > 0,
+            f"decoder_init_norm must be positive or None, got decoder_init_norm={norm}.",
+        )
+        check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+        for name in ("normalize_activations", "reshape_activations"):
+            require(
+                getattr(self, name) == "none",
+                f"{name} must be 'none': inputs reach an SAE as they are, got "
+                f"{name}={getattr(self, name)!r}. Scale or reshape them beforehand.",
+            )
+
+
+class Rules(NamedTuple):
+    """The pure functions of one architecture with its options filled in.
+
+    `hyper` is its record of traced numbers, `state` what it carries besides the weights; neither
+    is None here (`SAE` fills them in).
+    """
+
+    init: Callable[..., SAEParams]  # (key, hyper)
+    encode: Callable[..., Array]  # (params, x [n, D], hyper) -> latents [n, L]
+    decode: Callable[..., Array]  # (params, latents [n, L]) -> x_hat [n, D]
+    train_encode: Callable[..., Array]  # (params, x, hyper, state) -> latents [n, L]
+    loss: Callable[..., tuple[Array, dict]]  # (params, x, dead, hyper, state, key)
+    init_state: Callable[[], Any]  # () -> state
+    finalize: Callable[..., SAEParams]  # (params, state)
+
+
+@struct.dataclass
+class NoNumbers:
+    """The record of numbers of an architecture that has none."""
+
+
+def no_state() -> tuple[()]:
+    """The state of an architecture that carries nothing besides its weights."""
+    return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A registered architecture: how to build its rules, and what it accepts and promises."""
+
+    factory: Callable[[Any], Rules]  # (options) -> Rules
+    options: type[Options]
+    hyper: type  # flax record of traced numbers; its defaults are the defaults of `build`
+    sparsity: str  # what bounds the latents of the training rule: see `SPARSITY`
+    example: dict[str, Any]  # options of a small one (d_in 8, d_sae 16); tests build it
+    check: Callable[[Any, Any], None]  # (options, numbers) -> None, or raises ConfigError
+
+
+SPARSITY = (
+    "k per sample",  # at most k active latents in each sample
+    "k per batch",  # at most k times n in a batch of n samples
+    "penalty",  # a term of the loss pays for activity
+)

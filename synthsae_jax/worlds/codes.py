@@ -1,0 +1,68 @@
+"""From codes to activations: what an instance has of the codes, and where it puts them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from synthsae_jax.errors import ConfigError
+from synthsae_jax.worlds import bits
+from synthsae_jax.worlds.records import Codes, Instance
+
+Array = jax.Array
+
+
+def observe(instance: Instance, codes: Codes, key: Array | None = None) -> Codes:
+    """The codes as this instance has them, which are its truth: `[n, K]`, some slots emptied.
+
+    Absent features are gone, dropped ones are missing on that token, magnitudes carry the
+    instance's gain. A key is needed where the instance drops features at random (`drop` or
+    `rate_jitter` in its config); a drop hits one feature and leaves its children.
+    """
+    n_features = instance.present.shape[-1]
+    ids = jnp.minimum(codes.indices, n_features - 1)
+    has = (codes.indices < n_features) & instance.present[ids]
+    if key is not None:
+        token = jnp.arange(codes.indices.shape[0], dtype=jnp.uint32)[:, None]
+        has &= bits.below(bits.words(key, token, ids)[0], instance.keep[ids])
+    elif _needs_key(instance, "drop", "rate_jitter"):
+        raise ConfigError("observe needs a key: this instance drops features at random.")
+    return Codes(
+        indices=jnp.where(has, codes.indices, n_features),
+        values=jnp.where(has, codes.values * instance.gain[ids], 0.0),
+        overflow=codes.overflow,
+    )
+
+
+def embed(instance: Instance, codes: Codes, key: Array | None = None) -> Array:
+    """Activations `x = sum_i value_i direction_i + bias (+ noise)`, float32 [n, D].
+
+    A key is needed only where the instance has noise. Cost follows the slots, not the features.
+    """
+    n_features = instance.dictionary.shape[-2]
+    ids = jnp.minimum(codes.indices, n_features - 1)
+
+    def add_slot(x: Array, slot: tuple[Array, Array]) -> tuple[Array, None]:
+        index, value = slot
+        return x + value[:, None] * instance.dictionary[index], None
+
+    x = jnp.broadcast_to(instance.bias, (ids.shape[0], instance.bias.shape[-1]))
+    x, _ = jax.lax.scan(add_slot, x, (ids.T, codes.values.T), unroll=4)
+    if key is not None:
+        return x + instance.noise * jax.random.normal(key, x.shape)
+    if _needs_key(instance, "noise"):
+        raise ConfigError("embed needs a key: this instance has additive noise.")
+    return x
+
+
+def densify(codes: Codes, n_features: int) -> Array:
+    """The codes as a dense matrix, float32 [n, F]."""
+    n, _ = codes.indices.shape
+    rows = jnp.arange(n)[:, None]
+    dense = jnp.zeros((n, n_features + 1), codes.values.dtype)
+    # add, not set: empty slots all write 0 to the same extra column
+    return dense.at[rows, codes.indices].add(codes.values)[:, :n_features]
+
+
+def _needs_key(instance: Instance, *options: str) -> bool:
+    return any(getattr(instance.config, option, 0) for option in options)

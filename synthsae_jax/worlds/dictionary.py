@@ -1,0 +1,104 @@
+"""Ground-truth directions: random, structured or anisotropic rows, orthogonalised, rotated, mixed.
+
+Pure JAX in the key, so that dictionaries of many instances are drawn under one vmap.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from synthsae_jax.numerics import unit_rows
+
+Array = jax.Array
+
+
+def random_rows(key: Array, n_features: int, dim: int) -> Array:
+    """Unit rows in uniformly random directions, float32 [F, D]."""
+    return unit_rows(jax.random.normal(key, (n_features, dim)))
+
+
+def structured_rows(key: Array, embedding: Array, dim: int, gamma: float) -> Array:
+    """Rows `sqrt(gamma) U s_g + sqrt(1 - gamma) fresh`, normalised, float32 [F, D].
+
+    `embedding` [F, E] belongs to the world (related features lie near each other); the isometry U
+    of this instance is drawn from the key, so relations are shared and directions are not.
+    """
+    key_map, key_fresh = jax.random.split(key)
+    n_features, width = embedding.shape
+    isometry = random_isometry(key_map, width, dim)
+    fresh = random_rows(key_fresh, n_features, dim)
+    return unit_rows(jnp.sqrt(gamma) * embedding @ isometry + jnp.sqrt(1 - gamma) * fresh)
+
+
+def anisotropic_rows(key: Array, n_features: int, dim: int, share: float, power: float) -> Array:
+    """Unit rows with a common mean direction of squared share `share` and a k^-power spectrum."""
+    key_mean, key_rows = jax.random.split(key)
+    mean = random_rows(key_mean, 1, dim)
+    scale = jnp.arange(1, dim + 1) ** (-power / 2)
+    rows = unit_rows(jax.random.normal(key_rows, (n_features, dim)) * scale)
+    return unit_rows(jnp.sqrt(share) * mean + jnp.sqrt(1 - share) * rows)
+
+
+def orthogonalize(rows: Array, steps: int, learning_rate: float) -> Array:
+    """Rows pushed apart by `steps` of Adam, float32 [F, D] unit rows.
+
+    Minimises sum_{i != j} (v_i . v_j)^2 + F sum_i (|v_i|^2 - 1)^2 with the gradient in closed
+    form, 4 V V'V - 4 n v + 4 F (n - 1) v with n = |v|^2: D x D products, never F x F. As in
+    SynthSAEBench: no normalisation between steps, one at the end.
+    """
+    n_features = rows.shape[0]
+    adam = optax.adam(learning_rate)
+
+    def step(_, carry):
+        rows, state = carry
+        gram = jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
+        product = jnp.matmul(rows, gram, precision=jax.lax.Precision.HIGHEST)
+        squared = jnp.sum(rows**2, axis=-1, keepdims=True)
+        gradient = 4 * (product - squared * rows + n_features * (squared - 1) * rows)
+        update, state = adam.update(gradient, state)
+        return optax.apply_updates(rows, update), state
+
+    rows, _ = jax.lax.fori_loop(0, steps, step, (rows, adam.init(rows)))
+    return unit_rows(rows)
+
+
+def random_isometry(key: Array, dim_from: int, dim_to: int) -> Array:
+    """A random map [D_from, D_to] that rotates; isometric where D_to >= D_from.
+
+    Towards fewer dimensions it is the transpose of an isometry (a random projection).
+    """
+    wide, narrow = max(dim_from, dim_to), min(dim_from, dim_to)
+    q, r = jnp.linalg.qr(jax.random.normal(key, (wide, narrow)))
+    q = q * jnp.sign(jnp.diagonal(r))  # makes Q uniform (Haar), not only orthogonal
+    return q.T if dim_to >= dim_from else q
+
+
+def mix(reference: Array, fresh: Array, t: float) -> Array:
+    """Unit rows at cosine `t` to `reference`, the rest along `fresh` made orthogonal to it."""
+    reference, fresh = unit_rows(reference), unit_rows(fresh)
+    along = jnp.sum(fresh * reference, axis=-1, keepdims=True)
+    across = unit_rows(fresh - along * reference)
+    return unit_rows(t * reference + jnp.sqrt(1 - t**2) * across)
+
+
+def gram_correlation(a: Array, b: Array) -> Array:
+    """Pearson correlation between the off-diagonal entries of two Gram matrices of unit rows.
+
+    `a [F, D_a]`, `b [F, D_b]`. In closed form, sum_ij (a_i.a_j)(b_i.b_j) = |A'B|_F^2, so no F x F
+    matrix is made. 1 for a rotated copy, about 0 for independent dictionaries.
+    """
+    n = a.shape[0]
+    pairs = n * (n - 1)
+
+    def cross(x: Array, y: Array) -> Array:
+        return jnp.sum(jnp.matmul(x.T, y, precision=jax.lax.Precision.HIGHEST) ** 2) - n
+
+    def mean(x: Array) -> Array:
+        return (jnp.sum(jnp.sum(x, axis=0) ** 2) - n) / pairs
+
+    covariance = cross(a, b) / pairs - mean(a) * mean(b)
+    variance_a = cross(a, a) / pairs - mean(a) ** 2
+    variance_b = cross(b, b) / pairs - mean(b) ** 2
+    return covariance / jnp.sqrt(variance_a * variance_b)

@@ -1,0 +1,235 @@
+"""A hierarchy as it is written down: trees of nodes, kept flat in breadth-first order.
+
+`parse` reads SAELens' hierarchy JSON, `write` gives it back, `from_parents` takes the short form.
+What a hierarchy means for sampling is in `forest`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from synthsae_jax.errors import ConfigError, require, unknown_name
+
+_KEYS = (
+    "feature_index",
+    "mutually_exclusive_children",
+    "scale_children_by_parent",
+    "feature_id",
+    "children",
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Nodes:
+    """N nodes in breadth-first order; the roots come first, siblings keep their order.
+
+    A node without a feature organises its children and does nothing else. `exclusive`: of a node's
+    children with a feature at most one is active. `scaled`: the magnitude of the children is
+    multiplied by their parent's, over its mean.
+    """
+
+    feature: np.ndarray  # int [N], -1: none
+    parent: np.ndarray  # int [N]: index of a node, -1: a root
+    exclusive: np.ndarray  # bool [N]
+    scaled: np.ndarray  # bool [N]
+    ids: dict[int, str] = dataclasses.field(default_factory=dict)  # node -> its feature_id
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Nodes):
+            return NotImplemented
+        names = ("feature", "parent", "exclusive", "scaled")
+        same = all(np.array_equal(getattr(self, n), getattr(other, n)) for n in names)
+        return same and self.ids == other.ids
+
+    def anchors(self) -> np.ndarray:
+        """Feature of each node's nearest ancestor that has one, int [N], -1 where there is none."""
+        anchor = np.full(len(self), -1)
+        for node, parent in enumerate(self.parent):
+            if parent >= 0:
+                own = self.feature[parent]
+                anchor[node] = own if own >= 0 else anchor[parent]
+        return anchor
+
+    def groups(self) -> list[np.ndarray]:
+        """Nodes of each mutual-exclusion group: two or more siblings with a feature."""
+        child = np.flatnonzero((self.parent >= 0) & (self.feature >= 0))
+        child = child[self.exclusive[self.parent[child]]]
+        # breadth first means that siblings stand together
+        starts = np.flatnonzero(np.diff(self.parent[child])) + 1
+        return [group for group in np.split(child, starts) if len(group) >= 2]
+
+
+def empty() -> Nodes:
+    """No nodes: every feature is free."""
+    return _flat([])
+
+
+def node(
+    feature: int | None, *children: dict, exclusive: bool = False, scaled: bool = False
+) -> dict[str, Any]:
+    """One node of a hierarchy by hand, as `parse` and `make_world` read it."""
+    return dict(zip(_KEYS, (feature, exclusive, scaled, None, list(children))))
+
+
+def parse(trees: Any, n_features: int, where: str = "hierarchy") -> Nodes:
+    """Nodes of SAELens' hierarchy JSON, `{"roots": [...]}` or the list of roots alone.
+
+    Raises `ConfigError`, with `where` and the path of the node, for a feature index out of range
+    or given twice, a node with two parents, a loop, or exclusion among fewer than two children.
+    """
+    if isinstance(trees, dict):
+        require("roots" in trees, f"{where}: expected an object with the key 'roots'.")
+        trees = trees["roots"]
+    _require_list(trees, f"{where}: roots")
+    rows: list[tuple] = []
+    owner: dict[int, str] = {}
+    queue = deque((tree, -1, f"roots[{i}]", ()) for i, tree in enumerate(trees))
+    seen: dict[int, str] = {}
+    while queue:
+        item, parent, path, above = queue.popleft()
+        here = f"{where}: {path}"
+        require(isinstance(item, dict), f"{here}: expected a node (an object); got {item!r:.60}.")
+        require(id(item) not in above, f"{here}: a loop; this node is its own ancestor.")
+        require(
+            id(item) not in seen,
+            f"{here}: a node has one parent, but this one is also {seen.get(id(item))}.",
+        )
+        seen[id(item)] = path
+        row = _read(item, here)
+        feature, exclusive, scaled, name, children = row
+        if feature is not None:
+            require(
+                0 <= feature < n_features,
+                f"{here}: feature_index must lie in 0..{n_features - 1}; got {feature}.",
+            )
+            require(
+                feature not in owner,
+                f"{here}: feature {feature} is already {owner.get(feature)}.",
+            )
+            owner[feature] = path
+        above = (*above, id(item))
+        for i, child in enumerate(children):
+            queue.append((child, len(rows), f"{path}.children[{i}]", above))
+        rows.append((feature, parent, exclusive, scaled, name))
+    return _flat(rows)
+
+
+def write(nodes: Nodes) -> dict[str, Any]:
+    """SAELens' hierarchy JSON, keys in its order: `{"roots": [...]}`."""
+    items: list[dict[str, Any]] = []
+    roots: list[dict[str, Any]] = []
+    for i in range(len(nodes)):
+        feature = int(nodes.feature[i])
+        values = (
+            feature if feature >= 0 else None,
+            bool(nodes.exclusive[i]),
+            bool(nodes.scaled[i]),
+            nodes.ids.get(i),
+            [],
+        )
+        items.append(dict(zip(_KEYS, values)))
+        parent = int(nodes.parent[i])
+        (roots if parent < 0 else items[parent]["children"]).append(items[i])
+    return {"roots": roots}
+
+
+def from_parents(
+    parent: Any, exclusive: bool | np.ndarray = False, scaled: bool | np.ndarray = False
+) -> Nodes:
+    """Nodes from each feature's parent, int [F], -1 where it has none.
+
+    `exclusive` and `scaled` are for all parents, or bool [F] with an entry for each feature as a
+    parent. Exclusion needs two children and is left out elsewhere. A feature with neither parent
+    nor children becomes no node: it is free.
+    """
+    parent = np.asarray(parent)
+    require(
+        parent.ndim == 1 and np.issubdtype(parent.dtype, np.integer),
+        f"hierarchy: parents must be integers [F], -1 for none; got {parent.dtype} "
+        f"{list(parent.shape)}.",
+    )
+    n = len(parent)
+    bad = np.flatnonzero((parent < -1) | (parent >= n))
+    require(
+        bad.size == 0,
+        f"hierarchy: a parent must be -1 or in 0..{n - 1}; got "
+        f"{', '.join(f'parent[{i}]={parent[i]}' for i in bad[:3])}.",
+    )
+    exclusive, scaled = (
+        _per_feature(value, n, name)
+        for value, name in ((exclusive, "exclusive"), (scaled, "scaled"))
+    )
+    n_children = np.bincount(parent[parent >= 0], minlength=n)
+    order = [int(i) for i in np.flatnonzero((parent == -1) & (n_children > 0))]
+    by_parent = np.argsort(parent, kind="stable")
+    first = np.searchsorted(parent[by_parent], np.arange(n))
+    place = np.full(n, -1)
+    rows = []
+    for i in order:  # grows while it is read: a queue
+        place[i] = len(rows)
+        kept = bool(exclusive[i]) and n_children[i] >= 2
+        above = place[parent[i]] if parent[i] >= 0 else -1
+        rows.append((i, above, kept, bool(scaled[i]) and n_children[i] > 0, None))
+        order.extend(int(c) for c in by_parent[first[i] : first[i] + n_children[i]])
+    lost = np.flatnonzero((place < 0) & (parent >= 0))
+    require(lost.size == 0, f"hierarchy: a loop; feature {lost[:1]} is its own ancestor.")
+    return _flat(rows)
+
+
+def _flat(rows: list[tuple]) -> Nodes:
+    """Nodes of (feature or None, parent node, exclusive, scaled, id or None) rows."""
+    feature, parent, exclusive, scaled, names = zip(*rows) if rows else ((),) * 5
+    return Nodes(
+        feature=np.array([-1 if f is None else f for f in feature], np.int64),
+        parent=np.array(parent, np.int64),
+        exclusive=np.array(exclusive, bool),
+        scaled=np.array(scaled, bool),
+        ids={i: name for i, name in enumerate(names) if name is not None},
+    )
+
+
+def _read(item: dict[str, Any], here: str) -> tuple:
+    for key in item:
+        if key not in _KEYS:
+            raise ConfigError(f"{here}: {unknown_name('key', key, _KEYS)}")
+    feature, exclusive, scaled, name, children = (
+        item.get(key, default) for key, default in zip(_KEYS, (None, False, False, None, []))
+    )
+    whole = isinstance(feature, int | np.integer) and not isinstance(feature, bool)
+    require(
+        feature is None or whole,
+        f"{here}: feature_index must be a whole number or null; got {feature!r}.",
+    )
+    for key, value in ((_KEYS[1], exclusive), (_KEYS[2], scaled)):
+        require(isinstance(value, bool), f"{here}: {key} must be true or false; got {value!r}.")
+    require(
+        name is None or isinstance(name, str),
+        f"{here}: feature_id must be a string or null; got {name!r}.",
+    )
+    _require_list(children, f"{here}: children")
+    require(
+        not exclusive or len(children) >= 2,
+        f"{here}: mutually_exclusive_children needs two or more children; got {len(children)}.",
+    )
+    return feature, exclusive, scaled, name, children
+
+
+def _require_list(value: Any, where: str) -> None:
+    require(isinstance(value, list | tuple), f"{where} must be a list of nodes; got {value!r:.60}.")
+
+
+def _per_feature(value: Any, n: int, name: str) -> np.ndarray:
+    array = np.asarray(value)
+    require(
+        array.dtype == bool and array.shape in ((), (n,)),
+        f"hierarchy: {name} must be true, false or bool [{n}]; got {array.dtype} "
+        f"{list(array.shape)}.",
+    )
+    return np.broadcast_to(array, (n,))

@@ -1,0 +1,48 @@
+"""`sample_codes`: the codes of some tokens, for a plain world or a twin registry."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from synthsae_jax.worlds.records import Codes, World
+from synthsae_jax.worlds.tree import draw_tree, factor_draw
+from synthsae_jax.worlds.twin import match_counts
+
+Array = jax.Array
+
+
+def sample_codes(key: Array, world: World, n: int) -> Codes:
+    """Codes of `n` tokens, a pure function of (key, world): token i is the same for every n > i.
+
+    Indices run over `world.n_features` ids (both halves of a twin registry). `overflow` marks
+    tokens with more active features than slots; their codes are incomplete (see
+    `raise_on_overflow`). Source: the generative model of SynthSAEBench (arXiv 2602.14687), in the
+    order copula, magnitude, hierarchy.
+    """
+    key_factors, key_first, key_own_factors, key_second = (
+        jax.random.fold_in(key, i) for i in range(4)
+    )
+    factors = factor_draw(key_factors, world, n)
+    first, _ = draw_tree(key_first, world, factors)
+    if world.copies == 1:
+        return first
+    own = factor_draw(key_own_factors, world, n)
+    factors = jnp.where(world.shared_factors, factors, own)
+    if world.equal_counts:
+        second = match_counts(key_second, world, factors, first)
+    else:
+        second, _ = draw_tree(key_second, world, factors)
+    # an empty slot must point one past the whole registry, not past one half of it
+    base = world.n_base
+    return Codes(
+        indices=jnp.concatenate(
+            [
+                jnp.where(first.indices == base, 2 * base, first.indices),
+                jnp.where(second.indices == base, 2 * base, second.indices + base),
+            ],
+            axis=-1,
+        ),
+        values=jnp.concatenate([first.values, second.values], axis=-1),
+        overflow=first.overflow | second.overflow,
+    )

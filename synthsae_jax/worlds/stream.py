@@ -1,0 +1,28 @@
+"""One batch of an instance's data: its codes and its activations, from one key."""
+
+from __future__ import annotations
+
+import jax
+
+from synthsae_jax.worlds.codes import embed, observe
+from synthsae_jax.worlds.records import Codes, Instance, World
+from synthsae_jax.worlds.sample import sample_codes
+
+Array = jax.Array
+
+
+def draw(key: Array, world: World, instance: Instance, n: int) -> tuple[Codes, Array]:
+    """`n` tokens as this instance has them: own codes (its truth) and activations [n, D].
+
+    Instances given the same key see the same parent codes token by token; what is random in an
+    instance (drops, noise) is its own.
+    """
+    parent = sample_codes(jax.random.fold_in(key, 0), world, n)
+    return see(jax.random.fold_in(key, 1), instance, parent)
+
+
+def see(key: Array, instance: Instance, parent: Codes) -> tuple[Codes, Array]:
+    """Own codes and activations of an instance that reads these parent codes."""
+    key = jax.random.fold_in(key, instance.stream)
+    own = observe(instance, parent, jax.random.fold_in(key, 0))
+    return own, embed(instance, own, jax.random.fold_in(key, 1))

@@ -1,0 +1,39 @@
+"""An embedding of a world's features: children near their parents, co-firing features close."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from synthsae_jax.numerics import unit_rows
+from synthsae_jax.worlds.records import World
+
+Array = jax.Array
+_WIDTH = 32
+_PARENT = 0.8  # weight of the parent's embedding in a child's
+
+
+def embedding(world: World) -> Array:
+    """Unit rows [F, 32] that belong to the world: what geometry "structured" embeds.
+
+    A feature without parent lies along its copula loadings (random where there are none) plus a
+    random part of equal norm; a child is its parent's row mixed with such a row of its own. Twins
+    get projections of their own, so a feature and its twin are unrelated.
+    """
+    key = jax.random.fold_in(jax.random.wrap_key_data(world.geometry_key), 2)
+    copies = [_one_copy(jax.random.fold_in(key, copy), world) for copy in range(world.copies)]
+    return jnp.concatenate(copies)
+
+
+def _one_copy(key: Array, world: World) -> Array:
+    key_map, key_own = jax.random.split(key)
+    rank = world.factor.shape[-1]
+    own = unit_rows(jax.random.normal(key_own, (world.n_base, _WIDTH)))
+    if rank:
+        own = unit_rows(own + unit_rows(world.factor @ jax.random.normal(key_map, (rank, _WIDTH))))
+    parent = world.forest.parent
+    rows = own
+    for _ in range(world.levels):  # each pass settles one more level below the roots
+        child = _PARENT * rows[parent] + jnp.sqrt(1 - _PARENT**2) * own
+        rows = jnp.where((parent >= 0)[:, None], unit_rows(child), own)
+    return rows

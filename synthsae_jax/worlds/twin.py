@@ -1,0 +1,114 @@
+"""Twin registries: every feature id has a twin with the same statistics that never is the same.
+
+A model that has a feature's twin instead of the feature sees equal rates, hierarchy, magnitudes
+and correlations, and shares nothing. So at any shared fraction two models have the same frequency
+histogram and the same expected L0 exactly (PROTOCOL 1), and both zeros come from one sampler:
+
+- `independent`: the twins have copula factors of their own;
+- `factors`: the twins see the same factors, as two models that read the same text would;
+- `counts`: the same factors, and the same number of features active on each token.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from synthsae_jax.errors import check_choice, require
+from synthsae_jax.worlds import bits
+from synthsae_jax.worlds.compact import compact
+from synthsae_jax.worlds.presence import roots_of
+from synthsae_jax.worlds.records import Codes, World
+from synthsae_jax.worlds.tree import draw_tree
+
+Array = jax.Array
+
+COUPLINGS = ("independent", "factors", "counts")
+_DONORS = 8
+_PARTS = 16
+_TRIES = 32
+_MOVES = 3
+_TILTS = (0.0, -2.0, 0.5, -0.7, 1.0, 0.0, 2.0, 4.0)
+
+
+def twin(world: World, coupling: str = "factors") -> World:
+    """The registry of `world` and its twins: ids i and n_base + i, `copies == 2`."""
+    check_choice("coupling", coupling, COUPLINGS)
+    require(world.copies == 1, "worlds.twin takes a plain world; this one is a twin registry.")
+    require(
+        not (coupling == "counts" and world.forest.exclusive_tops),
+        "coupling 'counts' needs top features without mutual exclusion; use 'factors'.",
+    )
+    return world.replace(
+        copies=2,
+        shared_factors=jnp.asarray(coupling != "independent"),
+        equal_counts=coupling == "counts",
+    )
+
+
+def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Codes:
+    """Codes of the second copy with as many active features per token as `first` has.
+
+    Given the factors, whole trees are independent of each other. So eight draws of the copy are cut
+    into 16 random parts by tree, and choosing a donor for each part at random is again an exact
+    draw. Of 32 such choices a token takes the one whose count is nearest, and then changes up to
+    three donors to close the gap. Some choices favour donors with many (or few) active features by
+    exp(tilt x count): among choices with the same total that factor is the same, so it reaches
+    rare counts without bending the law given a count.
+    """
+    key_parts, key_choice, *key_draws = jax.random.split(key, 2 + _DONORS)
+    n = first.indices.shape[0]
+    token = jnp.arange(n, dtype=jnp.uint32)[:, None]
+    draws = [draw_tree(k, world, factors)[0] for k in key_draws]
+    root = jnp.append(roots_of(world.forest.parent, world.levels), world.n_base)
+
+    ids = jnp.stack([d.indices for d in draws], axis=1)  # [n, donors, K]
+    values = jnp.stack([d.values for d in draws], axis=1)
+    part = bits.words(key_parts, token[..., None], root[ids])[0] % _PARTS
+    # counts[n, part, donor]
+    counts = jnp.stack(
+        [jnp.sum((part == p) & (values > 0), axis=-1, dtype=jnp.int32) for p in range(_PARTS)],
+        axis=1,
+    )
+    weights = jnp.exp(jnp.array(_TILTS)[:, None, None] * counts[:, None].astype(jnp.float32))
+    edges = jnp.cumsum(weights, axis=-1) / jnp.sum(weights, axis=-1, keepdims=True)
+    edges = jnp.tile(edges[..., :-1], (1, _TRIES // len(_TILTS), 1, 1))  # [n, tries, parts, 3]
+    lots = jnp.arange(_TRIES * _PARTS, dtype=jnp.uint32)[None]
+    lot = bits.uniform(bits.words(key_choice, token, lots)[0]).reshape(n, _TRIES, _PARTS, 1)
+    donors = jnp.sum(lot > edges, axis=-1, dtype=jnp.int32)
+    picked = sum(jnp.take_along_axis(counts[:, p], donors[..., p], axis=-1) for p in range(_PARTS))
+    target = jnp.sum(first.values > 0, axis=-1, dtype=jnp.int32)[:, None]
+    best = jnp.argmin(jnp.abs(picked - target), axis=-1)
+    donor = jnp.take_along_axis(donors, best[:, None, None], axis=1)[:, 0]  # [n, parts]
+    for _ in range(_MOVES):
+        donor = _nearer(counts, donor, target)
+
+    mine = jnp.arange(_DONORS)[None, :, None]
+    given = jnp.take_along_axis(donor, part.astype(jnp.int32).reshape(n, -1), axis=-1)
+    mask = (given.reshape(part.shape) == mine) & (values > 0)
+    slots = world.slots[-1]
+    kept, count = compact(mask.reshape(n, -1), slots)
+    empty = kept == mask[0].size
+    kept = jnp.minimum(kept, mask[0].size - 1)
+    full = count > slots
+    for draw in draws:
+        full |= draw.overflow
+    return Codes(
+        indices=jnp.where(
+            empty, world.n_base, jnp.take_along_axis(ids.reshape(n, -1), kept, axis=-1)
+        ),
+        values=jnp.where(empty, 0.0, jnp.take_along_axis(values.reshape(n, -1), kept, axis=-1)),
+        overflow=full,
+    )
+
+
+def _nearer(counts: Array, donor: Array, target: Array) -> Array:
+    """Change the one donor that brings each token's total nearest to its target."""
+    current = jnp.take_along_axis(counts, donor[..., None], axis=-1)
+    total = jnp.sum(current, axis=1)
+    gap = jnp.abs(total[:, None] + counts - current - target[..., None])  # [n, parts, donors]
+    choice = jnp.argmin(gap.reshape(gap.shape[0], -1), axis=-1)
+    part, new = choice // _DONORS, choice % _DONORS
+    better = jnp.min(gap, axis=(1, 2)) < jnp.abs(total - target)[:, 0]
+    change = (jnp.arange(_PARTS) == part[:, None]) & better[:, None]
+    return jnp.where(change, new[:, None], donor)
