@@ -25,7 +25,7 @@ def parse(program: str, argv: Sequence[str], commands: Mapping[str, type]) -> An
     `commands` maps a name to a dataclass whose fields are its arguments. Raises `ConfigError`
     with one line: what was given, what is allowed, and the nearest name.
     """
-    union = functools.reduce(
+    union: Any = functools.reduce(
         operator.or_,
         (Annotated[command, tyro.conf.subcommand(name)] for name, command in commands.items()),
     )

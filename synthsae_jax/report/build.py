@@ -13,8 +13,9 @@ from synthsae_jax.report.summary import RECORD, summarise
 
 READING = (
     "A score stands between its chance level and its ceiling, where they are known. Intervals are "
-    "95 % intervals over instances; seeds of one instance are averaged first, since they are not "
-    "independent. Below five instances the single values are shown and no interval."
+    "95 % intervals over what was drawn independently: worlds where there are several, else "
+    "instances; seeds of one instance are averaged first. Below five such units the single values "
+    "are shown and no interval."
 )
 
 
@@ -47,7 +48,7 @@ def default_sections(
     rows: Iterable[Mapping[str, Any]],
     by: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
-    unit: str = "instance",
+    unit: str = "top",
     width: str = "page",
 ) -> list[page.Section]:
     """A summary table of all metrics and a figure of them by group; empty where no row has any."""

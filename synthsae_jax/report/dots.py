@@ -28,9 +28,8 @@ def dot_plot(
     canvas.need(data, [*keys, panel, "estimate"], "Dot plot")
     groups = canvas.distinct([canvas.label(r, keys) for r in data])
     panels = canvas.distinct([r[panel] for r in data])
-    shown = {
-        g: textwrap.fill(style.readable(g, names), 24 if width == "page" else 16) for g in groups
-    }
+    wrap = textwrap.TextWrapper(24 if width == "page" else 18, break_long_words=False)
+    shown = {g: wrap.fill(style.readable(g, names)) for g in groups}
     per_line = min(len(panels), 4 if width == "page" else 2)
     lines = -(-len(panels) // per_line)
     tallest = max(text.count("\n") + 1 for text in shown.values())

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from synthsae_jax.report import canvas, style
 
 OUTSIDE = "Hollow: outside the rule's stated use."
+CHANCE = "Cross: what the rule declares where nothing is shared."
 
 
 def sharing_plot(
@@ -36,8 +37,9 @@ def sharing_plot(
     rules = canvas.distinct([r[rule] for r in data])
     lanes = len(rules) + 1
     lane_height = 0.135
-    outside = any(r.get("stated_use") is False for r in data)
-    height = len(conditions) * (lanes + 0.9) * lane_height + 0.55 + (0.15 if outside else 0)
+    notes = [OUTSIDE] if any(r.get("stated_use") is False for r in data) else []
+    notes += [CHANCE] if any(r.get("chance") is not None for r in data) else []
+    height = len(conditions) * (lanes + 0.9) * lane_height + 0.55 + 0.13 * len(notes)
     height += lane_height * (lanes + 0.4) if width == "column" else 0
     wrap = 20 if width == "page" else 12
     with canvas.styled():
@@ -66,7 +68,7 @@ def sharing_plot(
         axes.spines["left"].set_visible(False)
         known = canvas.finite([r.get(c) for r in data for c in ("declared", "true", "hi")])
         axes.set_xlim(-0.02, max(1.0, *known) + 0.02)
-        axes.set_xlabel(f"{x_label}\n{OUTSIDE}" if outside else x_label)
+        axes.set_xlabel("\n".join([x_label, *notes]))
         axes.vlines(
             axes.get_xticks(), -0.75, axes.get_ylim()[0], color=style.FAINT, lw=0.4, zorder=0
         )

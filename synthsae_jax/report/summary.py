@@ -16,7 +16,7 @@ from synthsae_jax.errors import ConfigError, check_choice
 from synthsae_jax.io import rows as schema
 
 Record = dict[str, Any]
-UNITS = ("instance", "world", "run")
+UNITS = ("top", "instance", "world", "run")
 # the columns of a record that are not settings
 RECORD = (
     "metric",
@@ -52,7 +52,7 @@ def summarise(
     rows: Iterable[Mapping[str, Any]],
     by: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
-    unit: str = "instance",
+    unit: str = "top",
     level: float = 0.95,
 ) -> list[Record]:
     """One record per group, variant and metric, in order of first appearance.
@@ -62,10 +62,11 @@ def summarise(
     `chance` and `ceiling` (None where no row gives them).
 
     `by` None: every column that tells settings apart and takes more than one value. Only the last
-    step of each run counts. `unit` is what was drawn independently: "instance" (pairs of
-    instances get the dyadic interval), "world", or "run", which says no more than how well
-    these very instances are known. Rows whose status is not "ok" are excluded and counted.
-    Groups in which a `same_...` column varies are refused: such pairs do not pool.
+    step of each run counts. `unit` is what was drawn independently: "world", "instance" within
+    one world (pairs of instances get the dyadic interval), or "run", which says no more than how
+    well these very instances are known; "top" is the world where a group has several, else the
+    instance. Rows whose status is not "ok" are excluded and counted. Groups in which a
+    `same_...` column varies are refused: such pairs do not pool.
     """
     check_choice("unit", unit, UNITS)
     rows = last_steps(rows)
@@ -96,7 +97,7 @@ def summarise(
 
 
 def interval_of(
-    rows: Sequence[Mapping[str, Any]], unit: str = "instance", level: float = 0.95
+    rows: Sequence[Mapping[str, Any]], unit: str = "top", level: float = 0.95
 ) -> stats.Interval:
     """The interval of one metric over rows of one setting, by what the rows are about."""
     for column in SHARED:
@@ -110,7 +111,13 @@ def interval_of(
     if unit == "run":
         return stats.mean_interval(values, level)
     home = [(row.get("world"), row.get("world_seed")) for row in rows]
-    if unit == "world":
+    several = len(set(home)) > 1
+    if unit == "instance" and several:
+        raise ConfigError(
+            f"Instances of {len(set(home))} worlds are not independent of each other; "
+            "take unit 'world' or group by world."
+        )
+    if unit == "world" or several:
         return stats.nested_interval(values, home, level)
     first = [(*h, row.get("instance")) for h, row in zip(home, rows, strict=True)]
     if any(row.get("run_id_b") and row.get("instance_b") is not None for row in rows):

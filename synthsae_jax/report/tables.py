@@ -42,7 +42,7 @@ def table(
     rows: Iterable[Mapping[str, Any]],
     by: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
-    unit: str = "instance",
+    unit: str = "top",
     layout: str = "long",
     title: str = "",
     note: str = "",

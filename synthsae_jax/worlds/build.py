@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Any
 
 import jax
@@ -19,6 +18,8 @@ from synthsae_jax.worlds.forest import HierarchyConfig, feature_levels, grow, ta
 from synthsae_jax.worlds.nodes import Nodes, empty, from_parents, parse
 from synthsae_jax.worlds.records import Forest, World
 
+_ZIPFIAN = laws.Zipfian()
+
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
@@ -29,7 +30,7 @@ class WorldConfig:
     """
 
     n_features: int
-    firing: laws.FiringLaw = laws.Zipfian()
+    firing: laws.FiringLaw = _ZIPFIAN
     hierarchy: HierarchyConfig | None = None
     correlation: LowRank | DenseCopula | None = None
     mean: laws.MagnitudeLaw = 1.0

@@ -46,6 +46,20 @@ def test_seeds_are_averaged_inside_their_instance():
     assert (by_world["n"], by_world["method"]) == (1, "points")
 
 
+def test_the_world_is_the_unit_where_there_are_several():
+    data = [
+        {**r, "run_id": f"{r['run_id']}-{w}", "world_seed": w, "value": r["value"] + w}
+        for w in range(5)
+        for r in runs(VALUES)
+    ]
+    (record,) = summary.summarise(data)
+    assert (record["n"], record["method"]) == (5, "t")
+    expected = stats.mean_interval(VALUES.mean() + np.arange(5))
+    assert (record["lo"], record["hi"]) == pytest.approx((expected.lo, expected.hi))
+    with pytest.raises(ConfigError, match="Instances of 5 worlds"):
+        summary.summarise(data, unit="instance")
+
+
 def test_pairs_of_instances_get_the_dyadic_interval():
     rng = np.random.default_rng(1)
     a, b = np.triu_indices(6, 1)

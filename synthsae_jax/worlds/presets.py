@@ -1,0 +1,128 @@
+"""Named worlds and instances, so that numbers from different papers are about the same thing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from synthsae_jax.registry import Explanation, Registry
+from synthsae_jax.worlds.build import WorldConfig
+from synthsae_jax.worlds.correlation import LowRank
+from synthsae_jax.worlds.firing import ScaledZipf, Zipfian
+from synthsae_jax.worlds.forest import HierarchyConfig
+from synthsae_jax.worlds.instance import InstanceConfig
+from synthsae_jax.worlds.magnitude import FoldedNormal, LinearMagnitude
+
+_SOURCE = "SynthSAEBench, arXiv 2602.14687"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A world, an instance of it, and the SAEs that are usually trained on it."""
+
+    name: str
+    world: WorldConfig
+    instance: InstanceConfig
+    d_sae: int  # L: usual width
+    k: float  # usual k; near the L0 of the d_sae most frequent features unless said otherwise
+
+
+presets: Registry[Preset] = Registry("preset")
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name; `ConfigError` with the nearest name for an unknown one."""
+    return presets[name]
+
+
+def preset_names() -> tuple[str, ...]:
+    """All presets."""
+    return presets.names()
+
+
+def _tree(roots: int, scaled: bool) -> HierarchyConfig:
+    return HierarchyConfig(
+        total_root_nodes=roots,
+        branching_factor=4,
+        max_depth=3,
+        mutually_exclusive_portion=1.0,
+        compensation="saelens",
+        scale_children_by_parent=scaled,
+    )
+
+
+def _world(n: int, min_prob: float, tree: HierarchyConfig) -> WorldConfig:
+    return WorldConfig(
+        n_features=n,
+        firing=Zipfian(exponent=0.5, max_prob=0.4, min_prob=min_prob),
+        hierarchy=tree,
+        correlation=LowRank(rank=25, scale=0.1),
+        mean=LinearMagnitude(5.0, 4.0),
+        std=FoldedNormal(0.5, 0.5),
+    )
+
+
+def _add(preset: Preset, what: str, source: str = _SOURCE) -> None:
+    presets.register(preset.name, Explanation(what=what, source=source))(preset)
+
+
+_add(
+    Preset(
+        "micro",
+        WorldConfig(
+            n_features=256,
+            firing=ScaledZipf(exponent=0.7, mean_l0=6.0),
+            mean=LinearMagnitude(5.0, 4.0),
+            std=FoldedNormal(0.5, 0.5),
+        ),
+        InstanceConfig(hidden_dim=64, bias_norm=0.5),
+        d_sae=128,
+        k=5,
+    ),
+    "256 features in 64 dimensions, Zipf exponent .7 at mean L0 6, no trees, no correlation: for "
+    "tests, seconds.",
+    source="",
+)
+_add(
+    Preset(
+        "1k",
+        _world(1024, 5e-4, _tree(8, scaled=False)),
+        InstanceConfig(hidden_dim=128, bias_norm=10.0),
+        d_sae=256,
+        k=10,
+    ),
+    "1,024 features in 128 dimensions, 8 trees of depth 3, rank-25 correlation: the configuration "
+    "of the reference artefact saelens-1k. SAEs of width 256; k = 10 is SAELens' comparison, the "
+    "256 most frequent features have L0 5.5.",
+)
+_add(
+    Preset(
+        "4k",
+        _world(4096, 2e-3, _tree(32, scaled=True)),
+        InstanceConfig(hidden_dim=256, bias_norm=0.5),
+        d_sae=1024,
+        k=15,
+    ),
+    "4,096 features in 256 dimensions, 32 trees of depth 3, children scaled by the parent. SAEs of "
+    "width 1,024.",
+)
+_add(
+    Preset(
+        "synthsaebench-16k",
+        _world(16_384, 5e-4, _tree(128, scaled=True)),
+        InstanceConfig(hidden_dim=768, bias_norm=0.5),
+        d_sae=4096,
+        k=25,
+    ),
+    "The published benchmark: 16,384 features in 768 dimensions, 128 trees of depth 3, children "
+    "scaled by the parent, L0 34.4. SAEs of width 4,096 at L0 25.",
+)
+_add(
+    Preset(
+        "synthsaebench-16k-v1",
+        _world(16_384, 5e-4, _tree(128, scaled=False)),
+        InstanceConfig(hidden_dim=768, bias_norm=0.5),
+        d_sae=4096,
+        k=25,
+    ),
+    "The artefact first uploaded under that name: as synthsaebench-16k, children not scaled.",
+)
