@@ -284,13 +284,13 @@ def _writable_folder(folder: Path) -> None:
 
 
 def _show(result: Any, out: Path) -> None:
-    """Build the page, print the table and keep it beside the page as plain text."""
+    """Build the page, print its tables and keep them beside the page as plain text."""
     from synthsae_jax import report
 
     report.build(out)
-    summary = str(result.summary())
-    (out / "summary.txt").write_text(summary.rstrip("\n") + "\n", encoding="utf-8")
-    print(summary)
+    text = "\n\n".join(str(table).rstrip("\n") for table in result.tables()) + "\n"
+    (out / "summary.txt").write_text(text, encoding="utf-8")
+    print(text)
     print(f"The page: {out / 'report.html'}")
 
 

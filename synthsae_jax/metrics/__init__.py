@@ -3,7 +3,6 @@
 import synthsae_jax.metrics.columns  # noqa: F401  (registers what each metric means)
 from synthsae_jax.metrics.chance import expected_max_cosine, random_mcc, uniqueness_chance
 from synthsae_jax.metrics.evaluate import METRICS, evaluate, evaluate_runs
-from synthsae_jax.metrics.reference import chance_levels, most_frequent, oracle_levels
 from synthsae_jax.metrics.reconstruction import (
     ActivitySums,
     ReconstructionSums,
@@ -19,6 +18,7 @@ from synthsae_jax.metrics.recovery import (
     mcc,
     uniqueness,
 )
+from synthsae_jax.metrics.reference import chance_levels, most_frequent, oracle_levels
 
 __all__ = [
     "METRICS",

@@ -18,10 +18,12 @@ import numpy as np
 from flax import struct
 
 from synthsae_jax import keys
-from synthsae_jax.errors import ConfigError, check_choice, require
+from synthsae_jax.errors import check_choice, require
 from synthsae_jax.metrics.reconstruction import ActivitySums, ReconstructionSums
-from synthsae_jax.metrics.recovery import ClassificationCounts, latent_targets, mcc, uniqueness
+from synthsae_jax.metrics.recovery import ClassificationCounts, mcc, uniqueness
+from synthsae_jax.numerics import cosine_matrix
 from synthsae_jax.worlds.codes import densify
+from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost, whole_seeds
 from synthsae_jax.worlds.records import Codes, Instance, World
 from synthsae_jax.worlds.stream import draw
 
@@ -48,7 +50,6 @@ class Sums:
     """What one pass over the samples leaves of a run."""
 
     reconstruction: ReconstructionSums
-    activity: ActivitySums
     detection: ClassificationCounts
     truth: ActivitySums
 
@@ -56,7 +57,6 @@ class Sums:
         """The sums of both sets of samples."""
         return Sums(
             reconstruction=self.reconstruction.merge(other.reconstruction),
-            activity=self.activity.merge(other.activity),
             detection=self.detection.merge(other.detection),
             truth=self.truth.merge(other.truth),
         )
@@ -96,10 +96,16 @@ def evaluate(
     `rule="inference"` takes finalized params; `rule="train"` takes raw ones and ranks over each
     evaluation batch where the architecture does, as SAELens evaluates BatchTopK. Whole batches are
     drawn, so `n_eval` may exceed `n_samples` by less than one batch. Recovery is measured against
-    the features the instance has. A metric is NaN where it is undefined.
+    the features the instance has. A metric is NaN where it is undefined; all of an SAE whose
+    reconstruction is not a number are.
     """
+    shape = np.shape(params.W_dec)
+    require(
+        len(shape) == 2,
+        f"evaluate takes one SAE, W_dec [L, D], got {_shown(*shape)}; evaluate_runs takes many.",
+    )
     one = lambda leaf: jnp.asarray(leaf)[None]
-    runs = jax.tree.map(one, (params, sae.hyper if hyper is None else hyper, state))
+    runs = jax.tree.map(one, (params, hyper_of(sae, hyper), state))
     found = evaluate_runs(
         world, instance, sae, runs, n_samples, seed, rule=rule, batch_size=batch_size
     )
@@ -123,7 +129,6 @@ def evaluate_runs(
     one per instance. Returns arrays of the same axes.
     """
     check_choice("rule", rule, RULES)
-    w_dec = np.asarray(runs[0].W_dec)
     sums = stream_sums(
         Reconstructor(getattr(sae, "static", sae), rule),
         world,
@@ -134,7 +139,17 @@ def evaluate_runs(
         seed,
         batch_size,
     )
-    return {**finish(sums), **directions(w_dec, instance)}
+    return {**finish(sums), **directions(np.asarray(runs[0].W_dec), instance)}
+
+
+def hyper_of(sae: Any, hyper: Any = None) -> Any:
+    """An SAE's record of numbers, its own for None, in the types that `build` gives them.
+
+    So that a Python number does not compile again.
+    """
+    if hyper is None:
+        return sae.hyper
+    return jax.tree.map(lambda own, value: np.asarray(value, own.dtype), sae.hyper, hyper)
 
 
 def stream_sums(
@@ -148,47 +163,57 @@ def stream_sums(
     batch_size: int,
 ) -> Sums:
     """One pass over the evaluation stream. Axes [R] or [I, R] as in `evaluate_runs`."""
-    require(n_samples >= 1, f"n_samples must be >= 1, got {n_samples}.")
-    stacked = instance.dictionary.ndim == 3
+    for name, size in (("n_samples", n_samples), ("batch_size", batch_size)):
+        require(size >= 1, f"{name} must be >= 1, got {size}.")
+    world, instances, stacked = program_inputs(world, instance)
+    n_instances, _, dim = instances.dictionary.shape
+    axes = (n_instances, "R", "L", dim) if stacked else ("R", "L", dim)
+    fits = [isinstance(axis, str) or axis == size for axis, size in zip(axes, w_dec.shape)]
+    require(
+        w_dec.ndim == len(axes) and all(fits),
+        f"W_dec of the runs must have shape {_shown(*axes)}, got {_shown(*w_dec.shape)}.",
+    )
+    seeds = whole_seeds("seed", seed)
+    require(
+        seeds.ndim == 0 or seeds.shape == (n_instances,),
+        f"seed must be one number or one per instance [{n_instances}], got {_shown(*seeds.shape)}.",
+    )
+    # one seed for all instances stays one number, so that their codes are drawn once
+    world_stacked = world.probabilities.ndim == 2
+    if world_stacked or n_instances == 1:
+        seeds = np.broadcast_to(seeds, (n_instances,))
     if not stacked:
-        add = lambda leaf: jnp.asarray(leaf)[None]
-        instance, runs, w_dec = jax.tree.map(add, (instance, runs, w_dec))
-    n_instances = instance.dictionary.shape[0]
+        runs, w_dec = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (runs, w_dec))
     batch_size = min(batch_size, n_samples)
-    n_batches = math.ceil(n_samples / batch_size)
-    seeds = np.asarray(seed)
-    if world.probabilities.ndim == 2 and seeds.ndim == 0:
-        seeds = np.full(n_instances, seeds)
-    targets = jax.vmap(jax.vmap(_targets, in_axes=(0, None)))(w_dec, instance)
-    sums, overflow = _pass(
+    sums, lost = _pass(
         reconstruct,
         batch_size,
-        world.probabilities.ndim == 2,
+        world_stacked,
         world,
-        instance,
+        instances,
         runs,
-        targets,
+        w_dec,
         jnp.asarray(seeds),
-        jnp.int32(n_batches),
+        jnp.int32(math.ceil(n_samples / batch_size)),
     )
-    if int(overflow):
-        raise ConfigError(
-            f"{int(overflow)} evaluation samples had more active features than the world's slots "
-            f"{world.slots} hold; build the world with slots about half as large again."
-        )
+    raise_on_lost(int(lost), world, "evaluation")
     return sums if stacked else jax.tree.map(lambda leaf: leaf[0], sums)
 
 
 def finish(sums: Sums) -> dict[str, np.ndarray]:
     """Metrics from sums, in float64 on the host; leading axes stay."""
-    truth = sums.truth.finish()["l0"]
-    return {
-        **sums.detection.finish(),
+    detection, truth = sums.detection, sums.truth
+    firings = np.asarray(detection.tp, np.float64) + np.asarray(detection.fp)
+    found = {
+        **detection.finish(),
         **sums.reconstruction.finish(),
-        **sums.activity.finish(),
-        "true_l0": np.asarray(truth),
-        "n_eval": np.asarray(sums.truth.n, np.float64),
+        "dead_latents": (firings == 0).sum(-1).astype(np.float64),
+        "l0": firings.sum(-1) / np.asarray(detection.n),
     }
+    broken = np.isnan(np.asarray(sums.reconstruction.error))
+    found = {name: np.where(broken, np.nan, value) for name, value in found.items()}
+    n_eval = np.asarray(truth.n, np.float64)
+    return {**found, "true_l0": np.asarray(truth.finish()["l0"]), "n_eval": n_eval}
 
 
 def directions(w_dec: np.ndarray, instance: Instance) -> dict[str, np.ndarray]:
@@ -207,8 +232,14 @@ def directions(w_dec: np.ndarray, instance: Instance) -> dict[str, np.ndarray]:
 
 
 def _targets(w_dec: Array, instance: Instance) -> Array:
-    # an absent feature is zeroed, and a zero row has cosine 0 with everything
-    return latent_targets(w_dec, instance.dictionary * instance.present[:, None])
+    """Per latent the nearest feature that the instance has, int32 [L]."""
+    cosines = jnp.abs(cosine_matrix(w_dec, instance.dictionary))
+    cosines = jnp.where(instance.present[None], cosines, -1.0)
+    return jnp.argmax(cosines, axis=1).astype(jnp.int32)
+
+
+def _shown(*shape: int | str) -> str:
+    return f"[{', '.join(map(str, shape))}]"
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -219,7 +250,7 @@ def _pass(
     world: World,
     instance: Instance,
     runs: Any,
-    targets: Array,
+    w_dec: Array,
     seeds: Array,
     n_batches: Array,
 ) -> tuple[Sums, Array]:
@@ -231,7 +262,6 @@ def _pass(
         latents, x_hat = reconstruct(run, codes, x)
         return Sums(
             reconstruction=ReconstructionSums.of(x, x_hat),
-            activity=ActivitySums.of(latents),
             detection=ClassificationCounts.init(target).update(latents, acts),
             truth=ActivitySums.of(codes.values),
         )
@@ -240,6 +270,9 @@ def _pass(
         acts = densify(codes, instance.dictionary.shape[-2])
         return jax.vmap(of_run, in_axes=(None, None, None, 0, 0))(codes, acts, x, runs, targets)
 
+    # one after the other: all cosines [L, F] of many runs at once would not fit
+    of_runs = lambda run: jax.lax.map(lambda w: _targets(w, run[1]), run[0])
+    targets = jax.lax.map(of_runs, (w_dec, instance))
     axes = (0 if world_stacked else None, 0, None if seeds.ndim == 0 else 0, None)
     batches = jax.vmap(batch, in_axes=axes)
 
@@ -250,8 +283,9 @@ def _pass(
     merge = jax.vmap(jax.vmap(Sums.merge))
 
     def body(i, carry):
-        sums, overflow = carry
-        new, lost = step(i)
-        return merge(sums, new), overflow + lost
+        sums, lost = carry
+        new, more = step(i)
+        return merge(new, sums), lost + more  # of the two, `new` knows the targets
 
-    return jax.lax.fori_loop(1, n_batches, body, step(0))
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(step, 0))
+    return jax.lax.fori_loop(0, n_batches, body, nothing)

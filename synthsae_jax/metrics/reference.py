@@ -15,6 +15,7 @@ from synthsae_jax.metrics.evaluate import (
     directions,
     evaluate_runs,
     finish,
+    hyper_of,
     stream_sums,
 )
 from synthsae_jax.numerics import unit_rows
@@ -32,13 +33,15 @@ def most_frequent(rates: np.ndarray, instance: Instance, n_latents: int) -> np.n
     originals where the registry is twice as long.
     """
     rates = np.tile(rates, instance.present.shape[0] // rates.shape[0])
-    own = rates * np.asarray(instance.keep) * np.asarray(instance.present)
+    present = np.asarray(instance.present)
+    # below any rate, so that an absent feature does not come before one that never fires
+    own = np.where(present, rates * np.asarray(instance.keep), -1.0)
     order = np.argsort(-own, kind="stable")
-    return order[: min(n_latents, int(np.asarray(instance.present).sum()))]
+    return order[: min(n_latents, int(present.sum()))]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Oracle:
+class OracleCodes:
     """Latents are the true codes of chosen features; nothing is learned."""
 
     n_features: int
@@ -46,7 +49,8 @@ class _Oracle:
     def __call__(self, run: Any, codes: Codes, x: Array) -> tuple[Array, Array]:
         ids, w_dec, bias = run
         latents = densify(codes, self.n_features)[:, ids]
-        return latents, latents @ w_dec + bias
+        x_hat = jnp.matmul(latents, w_dec, precision=jax.lax.Precision.HIGHEST)
+        return latents, x_hat + bias[None]
 
 
 def oracle_levels(
@@ -61,14 +65,14 @@ def oracle_levels(
 
     With the L most frequent features (`most_frequent`) its explained variance is what perfect
     latents of that width reach; an SAE above it fits interference (SynthSAEBench, arXiv
-    2602.14687). MCC, uniqueness and F1 are 1 by definition.
+    2602.14687). MCC and uniqueness are 1 by definition, F1 is as far as the features fire in the
+    samples drawn.
     """
     require(len(ids) >= 1, "oracle_levels needs at least one feature id.")
-    ids = jnp.asarray(ids)
-    w_dec = instance.dictionary[ids]
-    runs = jax.tree.map(lambda leaf: leaf[None], (ids, w_dec, instance.bias))
+    run = (jnp.asarray(ids), instance.dictionary[jnp.asarray(ids)], instance.bias)
+    runs = jax.tree.map(lambda leaf: leaf[None], run)
     sums = stream_sums(
-        _Oracle(int(instance.dictionary.shape[0])),
+        OracleCodes(int(instance.dictionary.shape[0])),
         world,
         instance,
         runs,
@@ -101,8 +105,8 @@ def chance_levels(
     rows = jax.vmap(unit_rows)(params.W_dec)
     params = params.replace(W_dec=rows, W_enc=jnp.swapaxes(rows, -1, -2))
     params = params.replace(b_dec=jnp.broadcast_to(instance.bias, params.b_dec.shape))
-    hyper = sae.hyper if hyper is None else hyper
     spread = lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (draws, *jnp.shape(leaf)))
-    runs = (params, jax.tree.map(spread, hyper), jax.tree.map(spread, sae.init_state()))
+    numbers, state = jax.tree.map(spread, (hyper_of(sae, hyper), sae.init_state()))
+    runs = (params, numbers, state)
     found = evaluate_runs(world, instance, sae, runs, n_samples, seed, rule="train")
     return {name: float(np.mean(values)) for name, values in found.items()}

@@ -1,0 +1,90 @@
+"""The registry of benchmarks, and the main job.
+
+Every other module here that registers a benchmark is found and imported by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+
+from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
+from synthsae_jax.suite.result import Result
+from synthsae_jax.suite.runner import execute
+from synthsae_jax.suite.runner import plan as _plan
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def names() -> tuple[str, ...]:
+    """The registered benchmarks, by versioned id."""
+    return benchmarks.names()
+
+
+def describe(name: str) -> str:
+    """What a benchmark asks, its primary number, and what each scale takes."""
+    benchmark = benchmarks[name]
+    lines = [f"{name}: {benchmark.title}", f"  {benchmark.question}"]
+    variant = f" ({benchmark.primary_variant})" if benchmark.primary_variant else ""
+    lines.append(f"  primary number: {benchmark.primary}{variant}")
+    for scale in benchmark.sizes:
+        cells = benchmark.cells(scale, "")
+        size = benchmark.sizes[scale]
+        cited = "pilot" if scale in ("smoke", "small") else "citable"
+        lines.append(
+            f"  {scale:<9} {cited:<8} preset {size['preset']}, {size['worlds']} worlds, "
+            f"{size['instances']} instances, {sum(c.runs for c in cells)} SAEs of "
+            f"{size['n_train']:,} samples"
+        )
+    return "\n".join(lines)
+
+
+def run(
+    name: str,
+    scale: str = "smoke",
+    out: str | os.PathLike[str] | None = None,
+    salt: str = "",
+    quiet: bool = False,
+) -> Result:
+    """Run a benchmark into a folder (default `runs/NAME-SCALE`) and return its result.
+
+    What is finished there already is kept, so an interrupted run goes on. `salt` draws fresh
+    report worlds.
+    """
+    benchmark = benchmarks[name]
+    check_scale(scale)
+    return execute(benchmark, scale, out or default_folder(name, scale), salt, quiet)
+
+
+def plan(name: str, scale: str = "smoke", salt: str = "") -> str:
+    """What `run` would do: runs, compiles, memory, a rough time. Computes next to nothing."""
+    return _plan(benchmarks[name], scale, salt)
+
+
+def quick(out: str | os.PathLike[str] = "runs/quick", quiet: bool = False) -> Result:
+    """The main job: recovery on the reference artefact, sharing in a family, in minutes."""
+    from synthsae_jax.suite.main_job import QUICK
+
+    return execute(QUICK, "smoke", out, quiet=quiet)
+
+
+def default_folder(name: str, scale: str) -> str:
+    """Where a benchmark's result goes unless told otherwise."""
+    return os.path.join("runs", f"{name.replace('@', '-')}-{scale}")
+
+
+__all__ = [
+    "SCALES",
+    "Benchmark",
+    "Cell",
+    "Result",
+    "benchmarks",
+    "default_folder",
+    "describe",
+    "names",
+    "plan",
+    "quick",
+    "run",
+]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
+
 from synthsae_jax.errors import check_choice, require
 
 
@@ -24,20 +26,26 @@ class TrainConfig:
     dead_window: int = 1000  # a latent is dead after more than this many steps without firing
     grad_clip: float | None = 1.0  # global norm per run; None: no clipping
     dtype: str = "float32"  # of matrix products; weights, optimiser and losses stay float32
-    history_points: int = 50  # rows of the history, evenly spaced
+    history_points: int = 50  # at most; each row a mean over the steps since the one before
     adam_b1: float = 0.9
     adam_b2: float = 0.999
     adam_eps: float = 1e-8
 
     def __post_init__(self) -> None:
         where = "TrainConfig"
-        for name in ("n_samples", "batch_size", "history_points"):
+        positive = ("n_samples", "batch_size", "history_points")
+        for name in (*positive, "lr_warm_up_steps", "lr_decay_steps", "dead_window"):
+            value, least = getattr(self, name), int(name in positive)
+            require(
+                isinstance(value, int | np.integer) and value >= least,
+                f"{where}.{name} must be a whole number >= {least}, got {value!r}.",
+            )
+        for name in ("lr", "adam_eps"):
             value = getattr(self, name)
-            require(value >= 1, f"{where}.{name} must be >= 1, got {value}.")
-        for name in ("lr_warm_up_steps", "lr_decay_steps", "dead_window"):
+            require(0 < value < math.inf, f"{where}.{name} must be positive and finite, got {value}.")
+        for name in ("adam_b1", "adam_b2"):
             value = getattr(self, name)
-            require(value >= 0, f"{where}.{name} must be >= 0, got {value}.")
-        require(self.lr > 0, f"{where}.lr must be > 0, got {self.lr}.")
+            require(0 <= value < 1, f"{where}.{name} must lie in [0, 1), got {value}.")
         require(
             self.grad_clip is None or self.grad_clip > 0,
             f"{where}.grad_clip must be > 0 or None, got {self.grad_clip}.",

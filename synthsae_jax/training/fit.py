@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import keys
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import require
 from synthsae_jax.saes import SAE, SAEParams
 from synthsae_jax.training.config import TrainConfig
+from synthsae_jax.training.runs import data_streams, numbers_of_runs, seeds_of_runs
 from synthsae_jax.training.step import Adam, Numbers, RunState, init_state, train_step
+from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost
 from synthsae_jax.worlds.records import Instance, World
 from synthsae_jax.worlds.stream import draw
 
@@ -59,35 +61,41 @@ def train(
     - `instance` (and `world`) may carry a leading axis I (`worlds.stack`): all I x R runs are one
       program with axes [I, R]. One world may serve all instances.
     - `init_seeds`: R of them for every instance, or an array [I, R].
-    - `data_seed`: one number (all instances read the same parent codes), one per instance [I], or
-      one per run [R] or [I, R], which draws every run's batches anew.
+    - `data_seed`: one number (all instances read the same parent codes), one per stacked instance
+      [I], or one per run ([R] on a single instance, [I, R] on stacked ones), which draws every
+      run's batches anew.
     - `hyper`: the SAE's record with any leaf an array of shape [R] or [I, R]; `lr` likewise. They
       are traced: other values do not compile again.
-    - `progress(done, total, report)` is called between chunks of steps.
+    - `progress(done, total, report)` is called between chunks of steps; report is the chunk's row
+      of the history, [I, R].
 
     A run that diverges has status "diverged" and takes nobody with it. Raises `ConfigError` where
-    sizes do not fit, or a sample has more active features than the world has slots.
+    sizes do not fit, a number is out of range, or a sample has more active features than the world
+    has slots.
     """
-    stacked = instance.dictionary.ndim == 3
-    _check_fit(world, instance, sae, stacked)
-    if not stacked:
-        instance = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], instance)
-    n_instances = instance.dictionary.shape[0]
-    init_seeds = _per_run("init_seeds", init_seeds, n_instances, None)
+    world, instance, stacked = program_inputs(world, instance)
+    n_instances, _, dim = instance.dictionary.shape
+    require(sae.d_in == dim, f"The SAE has d_in={sae.d_in}, the instance hidden_dim={dim}.")
+    init_seeds = seeds_of_runs("init_seeds", init_seeds, n_instances)
     n_runs = init_seeds.shape[1]
-    data_seeds, own_streams = _data_seeds(data_seed, n_instances, n_runs, stacked)
+    data_seeds, own_streams = data_streams(data_seed, n_instances, n_runs, stacked)
 
     sae = sae.with_options(dtype=config.dtype) if config.dtype != "float32" else sae
-    numbers = _numbers(config, sae.hyper if hyper is None else hyper, lr, init_seeds)
+    numbers = numbers_of_runs(config, sae, hyper, lr, init_seeds)
     adam = Adam(config.adam_b1, config.adam_b2, config.adam_eps)
     program = _Program(
-        sae.static, adam, config.batch_size, world.probabilities.ndim == 2, own_streams
+        sae.static,
+        adam,
+        config.batch_size,
+        world.probabilities.ndim == 2,
+        own_streams,
+        deaths=config.n_steps > config.dead_window + 1,
     )
     state = _start(program, jnp.asarray(init_seeds), numbers.hyper)
     state, history = _loop(program, config, world, instance, numbers, data_seeds, state, progress)
 
-    params = _finalize(program, state)
-    status = np.where(np.asarray(state.diverged), "diverged", "ok")
+    params, finite = _finalize(program, state)
+    status = np.where(np.asarray(finite & ~state.diverged), "ok", "diverged")
     shared = data_seeds if own_streams else np.broadcast_to(data_seeds[:, None], status.shape)
     squeeze = (lambda a: a) if stacked else (lambda a: a[0])
     return TrainResult(
@@ -112,6 +120,7 @@ class _Program:
     batch_size: int
     world_stacked: bool
     own_streams: bool
+    deaths: bool  # False: too few steps for any latent to count as dead
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -123,8 +132,13 @@ def _start(program: _Program, init_seeds: Array, hyper: Any) -> RunState:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _finalize(program: _Program, state: RunState) -> SAEParams:
-    return jax.vmap(jax.vmap(program.sae.finalize))(state.params, state.carried)
+def _finalize(program: _Program, state: RunState) -> tuple[SAEParams, Array]:
+    def finalize(params, carried):
+        # the last update may have broken what its loss did not show
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
+        return program.sae.finalize(params, carried), jnp.all(jnp.stack(finite))
+
+    return jax.vmap(jax.vmap(finalize))(state.params, state.carried)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=6)
@@ -173,9 +187,11 @@ def _chunk(
         # The auxiliary loss is 0 for a run without dead latents; while no run has any, it is not
         # computed at all. (A condition per run would compute both branches under vmap.)
         dead = jnp.any(state.since_fired > numbers.dead_window[..., None])
-        state, report = jax.lax.cond(
-            dead, all_runs(True), all_runs(False), state, numbers, x, step
-        )
+        living = all_runs(False)
+        if program.deaths:
+            state, report = jax.lax.cond(dead, all_runs(True), living, state, numbers, x, step)
+        else:
+            state, report = living(state, numbers, x, step)
         return state, report, jnp.sum(overflow)
 
     def body(i, carry):
@@ -203,84 +219,10 @@ def _loop(program, config, world, instance, numbers, data_seeds, state, progress
             program, world, instance, numbers, seeds, jnp.int32(first), state, jnp.int32(count)
         )
         report = jax.tree.map(np.asarray, report)
-        if int(overflow):
-            raise ConfigError(
-                f"{int(overflow)} training samples had more active features than the world's slots "
-                f"{world.slots} hold; build the world with slots about half as large again."
-            )
+        raise_on_lost(int(overflow), world, "training")
         steps.append(first + count)
         reports.append(report)
         if progress is not None:
             progress(first + count, n_steps, report)
     history = {k: np.stack([r[k] for r in reports], axis=-1) for k in reports[0]}
     return state, {"step": np.array(steps), **history}
-
-
-def _check_fit(world: World, instance: Instance, sae: SAE, stacked: bool) -> None:
-    dim = instance.dictionary.shape[-1]
-    require(sae.d_in == dim, f"The SAE has d_in={sae.d_in}, the instance hidden_dim={dim}.")
-    n_features = instance.dictionary.shape[-2]
-    require(
-        n_features == world.n_features,
-        f"The instance has {n_features} features, its world {world.n_features}.",
-    )
-    if world.probabilities.ndim == 2:
-        n_worlds = world.probabilities.shape[0]
-        n_instances = instance.dictionary.shape[0] if stacked else 1
-        require(
-            stacked and n_worlds == n_instances,
-            f"{n_worlds} stacked worlds need as many stacked instances, got {n_instances}.",
-        )
-
-
-def _per_run(name: str, values, n_instances: int, n_runs: int | None) -> np.ndarray:
-    values = np.asarray(values)
-    if values.ndim <= 1:
-        values = np.broadcast_to(np.atleast_1d(values), (n_instances, values.size))
-    fits = values.ndim == 2 and values.shape[0] == n_instances and values.size > 0
-    require(
-        fits and (n_runs is None or values.shape[1] == n_runs),
-        f"{name} must have shape [R] or [I, R] = [{n_instances}, {n_runs or 'R'}], got "
-        f"{list(values.shape)}.",
-    )
-    return values
-
-
-def _data_seeds(data_seed, n_instances: int, n_runs: int, stacked: bool):
-    """Data seeds [I] (shared by the runs of an instance) or [I, R] (own streams), and which."""
-    seeds = np.asarray(data_seed)
-    if seeds.ndim == 0:
-        return np.full(n_instances, seeds), False
-    if seeds.ndim == 1 and stacked:
-        require(
-            seeds.size == n_instances,
-            f"data_seed must be one number, one per instance [{n_instances}] or one per run "
-            f"[{n_instances}, {n_runs}], got {list(seeds.shape)}.",
-        )
-        return seeds, False
-    return _per_run("data_seed", seeds, n_instances, n_runs), True
-
-
-def _numbers(config: TrainConfig, hyper: Any, lr, init_seeds: np.ndarray) -> Numbers:
-    shape = init_seeds.shape
-
-    def spread(value, dtype=None):
-        value = jnp.asarray(value, dtype)
-        try:
-            return jnp.broadcast_to(value, shape)
-        except ValueError:
-            raise ConfigError(
-                f"hyper and lr take numbers or arrays of shape [R] or [I, R] = {list(shape)}, got "
-                f"{list(value.shape)}."
-            ) from None
-
-    return Numbers(
-        lr=spread(config.lr if lr is None else lr, jnp.float32),
-        warm_up=spread(config.lr_warm_up_steps, jnp.int32),
-        decay=spread(config.lr_decay_steps, jnp.int32),
-        n_steps=spread(config.n_steps, jnp.int32),
-        dead_window=spread(config.dead_window, jnp.int32),
-        grad_clip=spread(jnp.inf if config.grad_clip is None else config.grad_clip, jnp.float32),
-        init_seed=jnp.asarray(init_seeds, jnp.int32),
-        hyper=jax.tree.map(spread, hyper),
-    )

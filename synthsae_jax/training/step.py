@@ -84,9 +84,9 @@ def train_step(
 ) -> tuple[RunState, dict[str, Array]]:
     """The run after one batch `x [n, D]`, and what a person wants to know of the step: scalars.
 
-    The dead mask is that of before the step (`any_dead=False` promises that it is empty); gradients are clipped by their global norm, then go
-    through Adam. A run whose loss is not finite is marked and goes on: its neighbours must not
-    notice.
+    The dead mask is that of before the step (`any_dead=False` promises that it is empty, and saves
+    the auxiliary loss); gradients are clipped by their global norm, then go through Adam. A run
+    whose loss is not finite is marked and goes on: its neighbours must not notice.
     """
     dead = state.since_fired > numbers.dead_window
 

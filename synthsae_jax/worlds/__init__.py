@@ -20,6 +20,7 @@ from synthsae_jax.worlds.magnitude import (
     FoldedNormal,
     LinearMagnitude,
 )
+from synthsae_jax.worlds.nodes import from_parents, node
 from synthsae_jax.worlds.presence import shared_features
 from synthsae_jax.worlds.presets import Preset, preset, preset_names, presets
 from synthsae_jax.worlds.rates import expected_l0, expected_rates
@@ -66,6 +67,7 @@ __all__ = [
     "embed",
     "expected_l0",
     "expected_rates",
+    "from_parents",
     "gram_correlation",
     "init_instance",
     "init_world",
@@ -73,6 +75,7 @@ __all__ = [
     "make_instance",
     "make_world",
     "measured_l0",
+    "node",
     "observe",
     "preset",
     "preset_names",

@@ -17,7 +17,7 @@ from synthsae_jax.errors import ConfigError
 from synthsae_jax.worlds.records import Codes, World
 from synthsae_jax.worlds.tree import draw_tree, factor_draw
 
-_PILOT_TOKENS = 16_384
+_PILOT_BATCHES, _PILOT_BATCH = 16, 1024  # one batch at a time is held in memory
 _GRAIN = 8  # slots come in multiples, so that like worlds share compiled programs
 
 
@@ -27,6 +27,7 @@ def pilot_slots(world: World) -> tuple[int, ...]:
     Only `len(world.slots)` of the argument matters. The pilot draws from a key of its own, so the
     same world always gets the same slots.
     """
+    world = world.replace(config=None, seed=None)  # like worlds share one compiled pilot
     slots = _generous(world)
     while True:
         mean, most = (np.asarray(x) for x in _pilot(world.replace(slots=slots)))
@@ -41,6 +42,8 @@ def raise_on_overflow(codes: Codes, world: World) -> None:
     lost = int(np.asarray(codes.overflow).sum())
     if lost:
         wanted = tuple(_round_up(1.5 * s) for s in world.slots)
+        if world.probabilities.ndim == 1:  # a stack of worlds has no pilot of its own
+            wanted = tuple(map(max, wanted, pilot_slots(world)))
         raise ConfigError(
             f"{lost} of {codes.overflow.size} samples had more active features than the world's "
             f"slots {world.slots} hold; build it with slots={wanted}."
@@ -49,10 +52,12 @@ def raise_on_overflow(codes: Codes, world: World) -> None:
 
 @jax.jit
 def _pilot(world: World) -> tuple[jax.Array, jax.Array]:
-    key = jax.random.key(0x91107)
-    factors = factor_draw(jax.random.fold_in(key, 0), world, _PILOT_TOKENS)
-    counts = draw_tree(jax.random.fold_in(key, 1), world, factors)[1]
-    return counts.astype(jnp.float32).mean(axis=0), counts.max(axis=0)
+    def batch(key: jax.Array) -> jax.Array:
+        key_factors, key_tree = jax.random.split(key)
+        return draw_tree(key_tree, world, factor_draw(key_factors, world, _PILOT_BATCH))[1]
+
+    counts = jax.lax.map(batch, jax.random.split(jax.random.key(0x91107), _PILOT_BATCHES))
+    return counts.astype(jnp.float32).mean(axis=(0, 1)), counts.max(axis=(0, 1))
 
 
 def _limits(world: World) -> np.ndarray:
@@ -71,14 +76,9 @@ def _generous(world: World) -> tuple[int, ...]:
     expected_roots = probabilities[roots].sum()
     expected_tops = expected_roots + probabilities[free].sum()
     coarse_misses = (roots.size + free.size) / 256
-    widest = forest.children.shape[-1]
-    guess_roots = _spread(expected_roots)
-    levels = [max(guess_roots, _spread(expected_roots)) * 2] * world.levels
+    levels = [2 * _spread(expected_roots)] * world.levels
     total = _spread(expected_tops) + sum(levels)
-    tops = _spread(expected_tops + coarse_misses)
-    if widest == 0:
-        levels = [8] * world.levels
-    return (guess_roots, tops, *levels, total)
+    return (_spread(expected_roots), _spread(expected_tops + coarse_misses), *levels, total)
 
 
 def _spread(mean: float) -> int:

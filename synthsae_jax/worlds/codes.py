@@ -41,13 +41,7 @@ def embed(instance: Instance, codes: Codes, key: Array | None = None) -> Array:
     """
     n_features = instance.dictionary.shape[-2]
     ids = jnp.minimum(codes.indices, n_features - 1)
-
-    def add_slot(x: Array, slot: tuple[Array, Array]) -> tuple[Array, None]:
-        index, value = slot
-        return x + value[:, None] * instance.dictionary[index], None
-
-    x = jnp.broadcast_to(instance.bias, (ids.shape[0], instance.bias.shape[-1]))
-    x, _ = jax.lax.scan(add_slot, x, (ids.T, codes.values.T), unroll=4)
+    x = _sum_of_rows(instance.dictionary, instance.bias, ids, codes.values)
     if key is not None:
         return x + instance.noise * jax.random.normal(key, x.shape)
     if _needs_key(instance, "noise"):
@@ -62,6 +56,19 @@ def densify(codes: Codes, n_features: int) -> Array:
     dense = jnp.zeros((n, n_features + 1), codes.values.dtype)
     # add, not set: empty slots all write 0 to the same extra column
     return dense.at[rows, codes.indices].add(codes.values)[:, :n_features]
+
+
+# compiled here because an eager loop would be compiled anew at every call
+@jax.jit
+def _sum_of_rows(rows: Array, start: Array, ids: Array, weights: Array) -> Array:
+    """`start + sum_k weight_k row_k` for each token, [n, D], slot by slot."""
+
+    def add_slot(x: Array, slot: tuple[Array, Array]) -> tuple[Array, None]:
+        index, weight = slot
+        return x + weight[:, None] * rows[index], None
+
+    x = jnp.broadcast_to(start, (ids.shape[0], start.shape[-1]))
+    return jax.lax.scan(add_slot, x, (ids.T, weights.T), unroll=4)[0]
 
 
 def _needs_key(instance: Instance, *options: str) -> bool:

@@ -105,7 +105,8 @@ def from_user(correlation: Any, n_features: int) -> Copula:
             len(correlation) == 2,
             f"{where} as a pair must be (factor, residual); got {len(correlation)} parts.",
         )
-        return _pair(*(np.array(part, np.float64) for part in correlation), n_features, where)
+        factor, residual = (np.array(part, np.float64) for part in correlation)
+        return _pair(factor, residual, n_features, where)
     matrix = np.array(correlation, np.float64)
     require(
         matrix.shape == (n_features, n_features),

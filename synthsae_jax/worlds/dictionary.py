@@ -12,6 +12,7 @@ import optax
 from synthsae_jax.numerics import unit_rows
 
 Array = jax.Array
+_EXACT = jax.lax.Precision.HIGHEST  # a rotation keeps angles; an accelerator's shortcuts would not
 
 
 def random_rows(key: Array, n_features: int, dim: int) -> Array:
@@ -29,15 +30,20 @@ def structured_rows(key: Array, embedding: Array, dim: int, gamma: float) -> Arr
     n_features, width = embedding.shape
     isometry = random_isometry(key_map, width, dim)
     fresh = random_rows(key_fresh, n_features, dim)
-    return unit_rows(jnp.sqrt(gamma) * embedding @ isometry + jnp.sqrt(1 - gamma) * fresh)
+    related = unit_rows(rotate(embedding, isometry))  # shorter than 1 where D < E
+    return unit_rows(jnp.sqrt(gamma) * related + jnp.sqrt(1 - gamma) * fresh)
 
 
 def anisotropic_rows(key: Array, n_features: int, dim: int, share: float, power: float) -> Array:
-    """Unit rows with a common mean direction of squared share `share` and a k^-power spectrum."""
-    key_mean, key_rows = jax.random.split(key)
+    """Unit rows with a common mean direction of squared share `share` and a k^-power spectrum.
+
+    The mean and the spectrum's axes are the key's own, so two instances have neither in common.
+    """
+    key_mean, key_rows, key_axes = jax.random.split(key, 3)
     mean = random_rows(key_mean, 1, dim)
-    scale = jnp.arange(1, dim + 1) ** (-power / 2)
-    rows = unit_rows(jax.random.normal(key_rows, (n_features, dim)) * scale)
+    scale = jnp.arange(1, dim + 1)[None] ** (-power / 2)
+    rows = jax.random.normal(key_rows, (n_features, dim)) * scale
+    rows = unit_rows(rotate(rows, random_isometry(key_axes, dim, dim)))
     return unit_rows(jnp.sqrt(share) * mean + jnp.sqrt(1 - share) * rows)
 
 
@@ -53,8 +59,8 @@ def orthogonalize(rows: Array, steps: int, learning_rate: float) -> Array:
 
     def step(_, carry):
         rows, state = carry
-        gram = jnp.matmul(rows.T, rows, precision=jax.lax.Precision.HIGHEST)
-        product = jnp.matmul(rows, gram, precision=jax.lax.Precision.HIGHEST)
+        gram = jnp.matmul(rows.T, rows, precision=_EXACT)
+        product = jnp.matmul(rows, gram, precision=_EXACT)
         squared = jnp.sum(rows**2, axis=-1, keepdims=True)
         gradient = 4 * (product - squared * rows + n_features * (squared - 1) * rows)
         update, state = adam.update(gradient, state)
@@ -71,8 +77,13 @@ def random_isometry(key: Array, dim_from: int, dim_to: int) -> Array:
     """
     wide, narrow = max(dim_from, dim_to), min(dim_from, dim_to)
     q, r = jnp.linalg.qr(jax.random.normal(key, (wide, narrow)))
-    q = q * jnp.sign(jnp.diagonal(r))  # makes Q uniform (Haar), not only orthogonal
+    q = q * jnp.sign(jnp.diagonal(r))[None]  # makes Q uniform (Haar), not only orthogonal
     return q.T if dim_to >= dim_from else q
+
+
+def rotate(rows: Array, isometry: Array) -> Array:
+    """The rows under a map [D_from, D_to], to full float32 precision."""
+    return jnp.matmul(rows, isometry, precision=_EXACT)
 
 
 def mix(reference: Array, fresh: Array, t: float) -> Array:
@@ -93,7 +104,7 @@ def gram_correlation(a: Array, b: Array) -> Array:
     pairs = n * (n - 1)
 
     def cross(x: Array, y: Array) -> Array:
-        return jnp.sum(jnp.matmul(x.T, y, precision=jax.lax.Precision.HIGHEST) ** 2) - n
+        return jnp.sum(jnp.matmul(x.T, y, precision=_EXACT) ** 2) - n
 
     def mean(x: Array) -> Array:
         return (jnp.sum(jnp.sum(x, axis=0) ** 2) - n) / pairs

@@ -22,8 +22,8 @@ class HierarchyConfig:
     """A forest of trees over the most frequent features, in breadth-first order of their ids.
 
     Fields are SAELens' but for `compensation`, its `compensate_probabilities`: "none" leaves the
-    firing law as it is, "saelens" raises the probabilities by SynthSAEBench's formula (which falls
-    short of the law with depth), "exact" solves for the law (see `rates.compensate`).
+    firing law as it is, "saelens" raises the probabilities by SynthSAEBench's formula (which comes
+    near the law), "exact" solves for the law (see `compensation`).
     """
 
     total_root_nodes: int = 100

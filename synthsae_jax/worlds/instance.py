@@ -12,6 +12,7 @@ from flax import struct
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.numerics import row_norms, unit_rows
 from synthsae_jax.worlds import dictionary as directions
+from synthsae_jax.worlds.law_base import is_number
 from synthsae_jax.worlds.presence import presence
 from synthsae_jax.worlds.records import Instance, World
 from synthsae_jax.worlds.structure import embedding
@@ -19,6 +20,17 @@ from synthsae_jax.worlds.structure import embedding
 Array = jax.Array
 
 GEOMETRIES = ("random", "structured", "anisotropic")
+# what the fields of an InstanceConfig may be: whole numbers and their least, shares, sizes
+_WHOLE = {"hidden_dim": 1, "reference_dim": 1, "orthogonalize_steps": 0}
+_SHARES = ("sharing", "structure", "mean_share", "shared", "drop")
+_SIZES = (
+    "bias_norm",
+    "orthogonalize_lr",
+    "spectrum_power",
+    "magnitude_jitter",
+    "rate_jitter",
+    "noise",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,20 +57,26 @@ class InstanceConfig:
     def __post_init__(self) -> None:
         where = "InstanceConfig"
         check_choice(f"{where}.geometry", self.geometry, GEOMETRIES)
-        require(self.hidden_dim >= 1, f"{where}.hidden_dim must be >= 1, got {self.hidden_dim}.")
-        for name in ("sharing", "structure", "mean_share", "shared"):
+        for name, least in _WHOLE.items():
             value = getattr(self, name)
-            require(0 <= value <= 1, f"{where}.{name} must lie in [0, 1], got {value}.")
-        require(0 <= self.drop < 1, f"{where}.drop must lie in [0, 1), got {self.drop}.")
-        for name in (
-            "bias_norm",
-            "magnitude_jitter",
-            "rate_jitter",
-            "noise",
-            "orthogonalize_steps",
-        ):
+            require(
+                (isinstance(value, int) and value >= least)
+                or (value is None and name == "reference_dim"),
+                f"{where}.{name} must be a whole number >= {least}, got {value!r}.",
+            )
+        for name in _SHARES:
             value = getattr(self, name)
-            require(value >= 0, f"{where}.{name} must be >= 0, got {value}.")
+            require(
+                is_number(value) and 0 <= value <= 1,
+                f"{where}.{name} must lie in [0, 1], got {value!r}.",
+            )
+        require(self.drop < 1, f"{where}.drop must lie in [0, 1), got {self.drop}.")
+        for name in _SIZES:
+            value = getattr(self, name)
+            require(
+                is_number(value) and value >= 0,
+                f"{where}.{name} must be a finite number >= 0, got {value!r}.",
+            )
         narrower = self.hidden_dim < (self.reference_dim or self.hidden_dim)
         require(
             not (self.sharing == 1 and narrower),
@@ -96,6 +114,11 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
     to it, `t R d + sqrt(1 - t^2) fresh` (PROTOCOL 1); the realised cosine and the correlation of
     Gram matrices with the reference are stored, NaN where t = 0 (there is no reference to compare).
     """
+    require(
+        config.shared == 1 or world.copies == 2,
+        f"InstanceConfig.shared below 1 needs a world with twins to take the place of what is not "
+        f"shared: worlds.twin(world); got shared={config.shared} and a plain world.",
+    )
     keys = key if isinstance(key, InstanceKeys) else instance_keys(key)
     n_features = world.n_features
     cosine = correlation = jnp.float32(jnp.nan)
@@ -107,12 +130,9 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
         reference = _draw_rows(key_reference, world, config, dim)
         turned = reference
         if config.rotate:
-            turned = unit_rows(
-                reference @ directions.random_isometry(keys.rotation, dim, config.hidden_dim)
-            )
+            turned = _rotate(keys.rotation, reference, config.hidden_dim)
         rows = turned if config.sharing == 1 else directions.mix(turned, rows, config.sharing)
-        cosine = jnp.mean(jnp.sum(rows * turned, axis=-1))
-        correlation = directions.gram_correlation(rows, reference)
+        cosine, correlation = _relation(rows, turned, reference)
     bias = jax.random.normal(keys.bias, (1, config.hidden_dim))
     gain_sd, rate_sd = config.magnitude_jitter, config.rate_jitter
     # the mean of exp(sd z - sd^2 / 2) is 1
@@ -120,7 +140,7 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
     thinning = jnp.exp(-jnp.abs(rate_sd * jax.random.normal(keys.rate, (n_features,))))
     return Instance(
         dictionary=rows,
-        present=presence(world, config.shared),
+        present=_presence(world.replace(config=None, seed=None), config.shared),
         bias=config.bias_norm * unit_rows(bias)[0],
         keep=(1 - config.drop) * thinning,
         gain=gain,
@@ -161,6 +181,7 @@ def make_instance(world: World, dictionary: Array, bias: Array | None = None) ->
         noise=jnp.float32(0),
         cosine=nan,
         gram_correlation=nan,
+        stream=jnp.uint32(0),
     )
 
 
@@ -178,5 +199,19 @@ def _draw_rows(key: Array, world: World, config: InstanceConfig, dim: int) -> Ar
     return rows
 
 
-# compiled here because an eager loop of matrix products would be traced anew at every call
+# The pieces of an instance, compiled apart: each serves every config of the same shapes, which one
+# program per config would not, and op by op they would take many times as long to start.
 _orthogonalize = functools.partial(jax.jit, static_argnums=1)(directions.orthogonalize)
+_presence = jax.jit(presence)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _rotate(key: Array, rows: Array, dim: int) -> Array:
+    turn = directions.random_isometry(key, rows.shape[1], dim)
+    return unit_rows(directions.rotate(rows, turn))
+
+
+@jax.jit
+def _relation(rows: Array, turned: Array, reference: Array) -> tuple[Array, Array]:
+    cosine = jnp.mean(jnp.sum(rows * turned, axis=-1))
+    return cosine, directions.gram_correlation(rows, reference)

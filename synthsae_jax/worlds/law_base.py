@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 
@@ -40,11 +41,9 @@ def make(kind: type, options: dict[str, Any]):
     return kind(**options)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """A finite real number, and no truth value."""
-    return (
-        isinstance(value, numbers.Real) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_numbers(law: Any, optional: tuple[str, ...] = ()) -> None:

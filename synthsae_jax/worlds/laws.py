@@ -63,7 +63,7 @@ def magnitudes(law: MagnitudeLaw, n: int, seed: int | None) -> np.ndarray:
 def check_firing(law: object, where: str) -> None:
     """Raise unless this is one of the registered firing laws."""
     require(
-        type(law) in (firing_laws[name] for name in firing_laws),
+        type(law) in [firing_laws[name] for name in firing_laws],
         f"{where}: expected a firing law such as Zipfian(); got {law!r}.",
     )
 
@@ -71,7 +71,7 @@ def check_firing(law: object, where: str) -> None:
 def check_magnitude(law: object, where: str) -> None:
     """Raise unless this is a number or one of the registered magnitude laws."""
     require(
-        is_number(law) or type(law) in (magnitude_laws[name] for name in magnitude_laws),
+        is_number(law) or type(law) in [magnitude_laws[name] for name in magnitude_laws],
         f"{where}: expected a number or a magnitude law such as LinearMagnitude(5.0, 4.0); got "
         f"{law!r}.",
     )

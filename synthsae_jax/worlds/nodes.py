@@ -87,36 +87,48 @@ def parse(trees: Any, n_features: int, where: str = "hierarchy") -> Nodes:
     if isinstance(trees, dict):
         require("roots" in trees, f"{where}: expected an object with the key 'roots'.")
         trees = trees["roots"]
-    _require_list(trees, f"{where}: roots")
+    _check_list(trees, f"{where}: roots")
+    places: list[tuple[int, int]] = []  # of each node: its parent node, its index among siblings
     rows: list[tuple] = []
-    owner: dict[int, str] = {}
-    queue = deque((tree, -1, f"roots[{i}]", ()) for i, tree in enumerate(trees))
-    seen: dict[int, str] = {}
+    seen: dict[int, int] = {}
+    owner: dict[int, int] = {}
+
+    def path(node: int) -> str:
+        parent, index = places[node]
+        steps = [index]
+        while parent >= 0:
+            parent, index = places[parent]
+            steps.append(index)
+        first, *rest = reversed(steps)
+        return f"{where}: roots[{first}]" + "".join(f".children[{i}]" for i in rest)
+
+    def fail(node: int, why: str) -> ConfigError:
+        return ConfigError(f"{path(node)}: {why}")
+
+    queue = deque((tree, -1, i) for i, tree in enumerate(trees))
     while queue:
-        item, parent, path, above = queue.popleft()
-        here = f"{where}: {path}"
-        require(isinstance(item, dict), f"{here}: expected a node (an object); got {item!r:.60}.")
-        require(id(item) not in above, f"{here}: a loop; this node is its own ancestor.")
-        require(
-            id(item) not in seen,
-            f"{here}: a node has one parent, but this one is also {seen.get(id(item))}.",
-        )
-        seen[id(item)] = path
-        row = _read(item, here)
-        feature, exclusive, scaled, name, children = row
-        if feature is not None:
-            require(
-                0 <= feature < n_features,
-                f"{here}: feature_index must lie in 0..{n_features - 1}; got {feature}.",
-            )
-            require(
-                feature not in owner,
-                f"{here}: feature {feature} is already {owner.get(feature)}.",
-            )
-            owner[feature] = path
-        above = (*above, id(item))
-        for i, child in enumerate(children):
-            queue.append((child, len(rows), f"{path}.children[{i}]", above))
+        item, parent, index = queue.popleft()
+        here = len(places)
+        places.append((parent, index))
+        if not isinstance(item, dict):
+            raise fail(here, f"expected a node (an object); got a {type(item).__name__}.")
+        if id(item) in seen:
+            twin = seen[id(item)]
+            while parent >= 0:
+                if parent == twin:
+                    raise fail(here, "a loop; this node is its own ancestor.")
+                parent = places[parent][0]
+            raise fail(here, f"a node has one parent, but this one is also {path(twin)}.")
+        seen[id(item)] = here
+        try:
+            feature, exclusive, scaled, name, children = _read(item)
+        except ConfigError as error:
+            raise fail(here, str(error)) from None
+        if feature is not None and not 0 <= feature < n_features:
+            raise fail(here, f"feature_index must lie in 0..{n_features - 1}; got {feature}.")
+        if feature is not None and owner.setdefault(feature, here) != here:
+            raise fail(here, f"feature {feature} is already {path(owner[feature])}.")
+        queue.extend((child, here, i) for i, child in enumerate(children))
         rows.append((feature, parent, exclusive, scaled, name))
     return _flat(rows)
 
@@ -195,34 +207,39 @@ def _flat(rows: list[tuple]) -> Nodes:
     )
 
 
-def _read(item: dict[str, Any], here: str) -> tuple:
+def _read(item: dict[str, Any]) -> tuple:
+    """The fields of one node in the order of `_KEYS`, checked."""
     for key in item:
         if key not in _KEYS:
-            raise ConfigError(f"{here}: {unknown_name('key', key, _KEYS)}")
+            raise unknown_name("key", key, _KEYS)
     feature, exclusive, scaled, name, children = (
         item.get(key, default) for key, default in zip(_KEYS, (None, False, False, None, []))
     )
     whole = isinstance(feature, int | np.integer) and not isinstance(feature, bool)
     require(
         feature is None or whole,
-        f"{here}: feature_index must be a whole number or null; got {feature!r}.",
+        f"feature_index must be a whole number or null; got {feature!r}.",
     )
     for key, value in ((_KEYS[1], exclusive), (_KEYS[2], scaled)):
-        require(isinstance(value, bool), f"{here}: {key} must be true or false; got {value!r}.")
+        require(isinstance(value, bool), f"{key} must be true or false; got {value!r}.")
     require(
         name is None or isinstance(name, str),
-        f"{here}: feature_id must be a string or null; got {name!r}.",
+        f"feature_id must be a string or null; got {name!r}.",
     )
-    _require_list(children, f"{here}: children")
+    _check_list(children, "children")
     require(
         not exclusive or len(children) >= 2,
-        f"{here}: mutually_exclusive_children needs two or more children; got {len(children)}.",
+        f"mutually_exclusive_children needs two or more children; got {len(children)}.",
     )
     return feature, exclusive, scaled, name, children
 
 
-def _require_list(value: Any, where: str) -> None:
-    require(isinstance(value, list | tuple), f"{where} must be a list of nodes; got {value!r:.60}.")
+def _check_list(value: Any, what: str) -> None:
+    # the type alone: the text of a deep tree is long, or endless
+    require(
+        isinstance(value, list | tuple),
+        f"{what} must be a list of nodes; got a {type(value).__name__}.",
+    )
 
 
 def _per_feature(value: Any, n: int, name: str) -> np.ndarray:

@@ -23,7 +23,8 @@ def shared_features(world: World, share: float) -> Array:
     is_unit = root == jnp.arange(world.n_base)
     size = jnp.zeros(world.n_base).at[root].add(1.0)
     order = jnp.lexsort((-world.probabilities, -size, ~is_unit))
-    phase = jax.random.uniform(jax.random.wrap_key_data(world.geometry_key))
+    key = jax.random.fold_in(jax.random.wrap_key_data(world.geometry_key), 0)
+    phase = jax.random.uniform(key)
     lot = (
         jnp.zeros(world.n_base)
         .at[order]

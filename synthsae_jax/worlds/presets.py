@@ -39,11 +39,11 @@ def preset_names() -> tuple[str, ...]:
     return presets.names()
 
 
-def _tree(roots: int, scaled: bool) -> HierarchyConfig:
+def _tree(roots: int, scaled: bool, depth: int = 3) -> HierarchyConfig:
     return HierarchyConfig(
         total_root_nodes=roots,
         branching_factor=4,
-        max_depth=3,
+        max_depth=depth,
         mutually_exclusive_portion=1.0,
         compensation="saelens",
         scale_children_by_parent=scaled,
@@ -84,6 +84,25 @@ _add(
 )
 _add(
     Preset(
+        "mini",
+        WorldConfig(
+            n_features=256,
+            firing=Zipfian(exponent=0.5, max_prob=0.4, min_prob=2e-3),
+            hierarchy=_tree(4, scaled=False, depth=2),
+            correlation=LowRank(rank=10, scale=0.15),
+            mean=LinearMagnitude(5.0, 4.0),
+            std=FoldedNormal(0.5, 0.5),
+        ),
+        InstanceConfig(hidden_dim=96, bias_norm=0.5),
+        d_sae=96,
+        k=4,
+    ),
+    "256 features in 96 dimensions with all that the large worlds have: 4 trees of depth 2, "
+    "exclusion, rank-10 correlation. The family of the quick job.",
+    source="",
+)
+_add(
+    Preset(
         "1k",
         _world(1024, 5e-4, _tree(8, scaled=False)),
         InstanceConfig(hidden_dim=128, bias_norm=10.0),
@@ -100,7 +119,7 @@ _add(
         _world(4096, 2e-3, _tree(32, scaled=True)),
         InstanceConfig(hidden_dim=256, bias_norm=0.5),
         d_sae=1024,
-        k=15,
+        k=12,
     ),
     "4,096 features in 256 dimensions, 32 trees of depth 3, children scaled by the parent. SAEs of "
     "width 1,024.",

@@ -87,7 +87,9 @@ def expected_rates(world: World, n_factors: int | None = None) -> np.ndarray:
     return _rates(plan(world.forest), copula, probability, positive, n_factors)
 
 
-def expected_l0(world: World, by_level: bool = False, n_factors: int | None = None):
+def expected_l0(
+    world: World, by_level: bool = False, n_factors: int | None = None
+) -> float | dict[str, float]:
     """Expected number of active features of a token (one copy of a twin registry).
 
     A float; with `by_level` a dict: "roots", "level_1", ..., "free" (no parent and no children),

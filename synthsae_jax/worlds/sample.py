@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
+from synthsae_jax.worlds.capacity import raise_on_overflow
 from synthsae_jax.worlds.records import Codes, World
 from synthsae_jax.worlds.tree import draw_tree, factor_draw
 from synthsae_jax.worlds.twin import match_counts
@@ -16,10 +19,21 @@ def sample_codes(key: Array, world: World, n: int) -> Codes:
     """Codes of `n` tokens, a pure function of (key, world): token i is the same for every n > i.
 
     Indices run over `world.n_features` ids (both halves of a twin registry). `overflow` marks
-    tokens with more active features than slots; their codes are incomplete (see
-    `raise_on_overflow`). Source: the generative model of SynthSAEBench (arXiv 2602.14687), in the
-    order copula, magnitude, hierarchy.
+    tokens with more active features than slots, whose codes are incomplete: an eager call raises
+    `ConfigError` with the slots to ask for, inside a trace see to it with `raise_on_overflow`.
+    Source: the generative model of SynthSAEBench (arXiv 2602.14687), in the order copula,
+    magnitude, hierarchy.
     """
+    # where a world comes from says nothing about its codes, and would only cause another trace
+    codes = _draw(key, world.replace(config=None, seed=None), n)
+    if not isinstance(codes.overflow, jax.core.Tracer):
+        raise_on_overflow(codes, world)
+    return codes
+
+
+# compiled here because some hundred small steps would each be compiled alone in an eager call
+@functools.partial(jax.jit, static_argnums=2)
+def _draw(key: Array, world: World, n: int) -> Codes:
     key_factors, key_first, key_own_factors, key_second = (
         jax.random.fold_in(key, i) for i in range(4)
     )

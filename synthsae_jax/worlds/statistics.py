@@ -51,9 +51,7 @@ def superposition_statistics(dictionary: Array) -> SuperpositionStatistics:
         for start in range(0, n, _BLOCK)
     ]
     best, p95, p99, mean = np.concatenate(parts, axis=1)
-    return SuperpositionStatistics(
-        best.mean(), p95.mean(), p99.mean(), mean.mean(), best.max()
-    )
+    return SuperpositionStatistics(*(float(v) for v in (best.mean(), p95.mean(), p99.mean(), mean.mean(), best.max())))
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -92,31 +90,28 @@ def correlation_statistics(world: World) -> CorrelationStatistics:
 
 
 def measured_l0(world: World, n_samples: int = 20_000, seed: int = 0) -> dict[str, float]:
-    """Mean and sd of L0 over samples, and mean active features per level and among free ones.
+    """Mean active features of a token: "roots", "level_1", ..., "free" and "total", with its "sd".
 
-    Of one copy where the world is a twin registry. `worlds.expected_l0` gives the expectation.
+    Over `n_samples` tokens; of one copy where the world is a twin registry. `worlds.expected_l0`
+    gives the expectations under the same names.
     """
+    world = world.replace(copies=1, equal_counts=False)
     level = feature_levels(world.forest)
-    free = np.zeros(world.n_base, bool)
-    free[np.asarray(world.forest.free)] = True
+    roots, free = np.asarray(world.forest.roots), np.asarray(world.forest.free)
     counts = np.zeros(world.n_base + 1)
     totals = []
     for step, size in enumerate(_batches(n_samples)):
         key = jax.random.fold_in(data_key(seed, "pilot"), step)
-        codes = _sample(key, world.replace(copies=1, equal_counts=False), size)
-        ids = np.asarray(codes.indices)
+        ids = np.asarray(sample_codes(key, world, size).indices)
         counts += np.bincount(ids.ravel(), minlength=world.n_base + 1)
         totals.append((ids < world.n_base).sum(axis=1))
     l0 = np.concatenate(totals)
     rates = counts[:-1] / n_samples
-    found = {"mean": float(l0.mean()), "sd": float(l0.std())}
-    found |= {
-        f"level_{i}": float(rates[(level == i) & ~free].sum()) for i in range(world.levels + 1)
-    }
-    return {**found, "free": float(rates[free].sum())}
-
-
-_sample = jax.jit(sample_codes, static_argnums=2)
+    groups = {"roots": roots}
+    groups |= {f"level_{i}": np.flatnonzero(level == i) for i in range(1, world.levels + 1)}
+    groups |= {"free": free}
+    found = {name: float(rates[ids].sum()) for name, ids in groups.items()}
+    return {**found, "total": float(l0.mean()), "sd": float(l0.std())}
 
 
 def _batches(n: int, size: int = 4096) -> list[int]:

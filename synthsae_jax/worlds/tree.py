@@ -21,6 +21,7 @@ from synthsae_jax.worlds.records import Codes, World
 
 Array = jax.Array
 _PER_BLOCK = 8  # coarse bytes in one block of two words
+_EXACT = jax.lax.Precision.HIGHEST  # an accelerator's shortcuts would move the firing edges
 
 
 class _Token(NamedTuple):
@@ -37,7 +38,7 @@ def factor_draw(key: Array, world: World, n: int) -> Array:
     """Copula state of each token: factors [n, r], or all Gaussians [n, F] of a dense copula."""
     if world.cholesky.shape[-1]:
         own = jax.random.normal(key, (n, world.n_base))
-        return jnp.matmul(own, world.cholesky.T, precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(own, world.cholesky.T, precision=_EXACT)
     return jax.random.normal(key, (n, world.factor.shape[-1]))
 
 
@@ -64,7 +65,7 @@ def draw_tree(key: Array, world: World, factors: Array) -> tuple[Codes, Array]:
     ids, values = (jnp.concatenate(part, axis=-1) for part in zip(*found))
     ids, values, count = _keep(ids, values, values > 0, n_slots, world.n_base)
     counts = jnp.stack([*counts, count], axis=-1)
-    overflow = jnp.any(counts > jnp.array(world.slots), axis=-1)
+    overflow = jnp.any(counts > jnp.array(world.slots)[None], axis=-1)
     return Codes(indices=ids, values=values, overflow=overflow), counts
 
 
@@ -79,22 +80,23 @@ def _token(key: Array, world: World, factors: Array) -> _Token:
             fired = jnp.take_along_axis(factors, ids, axis=-1) > world.threshold[ids]
             return fired.astype(jnp.float32)
         if correlated:
-            pull = jnp.einsum("ncr,nr->nc", world.factor[ids], factors)
+            pull = jnp.einsum("ncr,nr->nc", world.factor[ids], factors, precision=_EXACT)
             return ndtr((pull - world.threshold[ids]) / spread[ids])
         return world.probabilities[ids]
 
     def tops(coarse: Array) -> Array:
         ids = jnp.concatenate([world.forest.roots, world.forest.free])
         if dense_copula:
-            return factors[:, ids] > world.threshold[ids]
+            return factors[:, ids] > world.threshold[ids][None]
         if correlated:
             # in units of the feature's own Gaussian, so that no normal CDF is evaluated here;
             # the margin covers rounding: a candidate too many costs nothing
-            pull = jnp.matmul(factors, (world.factor[ids] / spread[ids, None]).T)
-            edge = world.threshold[ids] / spread[ids]
+            loadings = world.factor[ids] / spread[ids, None]
+            pull = jnp.matmul(factors, loadings.T, precision=_EXACT)
+            edge = (world.threshold[ids] / spread[ids])[None]
             steps = ndtri(jnp.arange(256, dtype=jnp.float32) / 256)
             return steps[coarse] - 1e-4 < pull - edge
-        return coarse < 256 * world.probabilities[ids]
+        return coarse < 256 * world.probabilities[ids][None]
 
     n = factors.shape[0]
     return _Token(
@@ -131,7 +133,7 @@ def _draw_children(
 ) -> tuple[Array, Array]:
     """Active children of active parents: ids and values [n, S * B] (with holes)."""
     forest = world.forest
-    n, slots = parents.shape
+    n = parents.shape[0]
     ids = forest.children[forest.family[parents]]  # [n, S, B]
     flat = ids.reshape(n, -1)
     word, strength = bits.words(token.key, token.index, flat)
@@ -167,7 +169,7 @@ def _one_per_group(values: Array, score: Array, group: Array) -> Array:
     `[n, S, B]` each; group -1 excludes nothing. The highest score wins, the first among equals.
     """
     score = jnp.where(values > 0, score, -1.0)
-    position = jnp.arange(values.shape[-1])
+    position = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
 
     # A loop rather than a comparison of all pairs: what a loop reads is stored first, while XLA
     # would draw the scores anew for every pair.

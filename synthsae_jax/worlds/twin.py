@@ -41,7 +41,7 @@ def twin(world: World, coupling: str = "factors") -> World:
     )
     return world.replace(
         copies=2,
-        shared_factors=jnp.asarray(coupling != "independent"),
+        shared_factors=jnp.full_like(world.shared_factors, coupling != "independent"),
         equal_counts=coupling == "counts",
     )
 
@@ -56,23 +56,25 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
     exp(tilt x count): among choices with the same total that factor is the same, so it reaches
     rare counts without bending the law given a count.
     """
-    key_parts, key_choice, *key_draws = jax.random.split(key, 2 + _DONORS)
+    key_parts, key_choice, key_draws = jax.random.split(key, 3)
     n = first.indices.shape[0]
     token = jnp.arange(n, dtype=jnp.uint32)[:, None]
-    draws = [draw_tree(k, world, factors)[0] for k in key_draws]
     root = jnp.append(roots_of(world.forest.parent, world.levels), world.n_base)
 
-    ids = jnp.stack([d.indices for d in draws], axis=1)  # [n, donors, K]
-    values = jnp.stack([d.values for d in draws], axis=1)
+    draws = jax.lax.map(
+        lambda key: draw_tree(key, world, factors)[0], jax.random.split(key_draws, _DONORS)
+    )
+    ids, values = (jnp.moveaxis(x, 0, 1) for x in (draws.indices, draws.values))  # [n, donors, K]
     part = bits.words(key_parts, token[..., None], root[ids])[0] % _PARTS
     # counts[n, part, donor]
     counts = jnp.stack(
         [jnp.sum((part == p) & (values > 0), axis=-1, dtype=jnp.int32) for p in range(_PARTS)],
         axis=1,
     )
-    weights = jnp.exp(jnp.array(_TILTS)[:, None, None] * counts[:, None].astype(jnp.float32))
-    edges = jnp.cumsum(weights, axis=-1) / jnp.sum(weights, axis=-1, keepdims=True)
-    edges = jnp.tile(edges[..., :-1], (1, _TRIES // len(_TILTS), 1, 1))  # [n, tries, parts, 3]
+    tilts = jnp.array(_TILTS)[None, :, None, None]
+    weights = jax.nn.softmax(tilts * counts[:, None].astype(jnp.float32), axis=-1)
+    edges = jnp.cumsum(weights, axis=-1)[..., :-1]
+    edges = jnp.tile(edges, (1, _TRIES // len(_TILTS), 1, 1))  # [n, tries, parts, donors - 1]
     lots = jnp.arange(_TRIES * _PARTS, dtype=jnp.uint32)[None]
     lot = bits.uniform(bits.words(key_choice, token, lots)[0]).reshape(n, _TRIES, _PARTS, 1)
     donors = jnp.sum(lot > edges, axis=-1, dtype=jnp.int32)
@@ -90,15 +92,12 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
     kept, count = compact(mask.reshape(n, -1), slots)
     empty = kept == mask[0].size
     kept = jnp.minimum(kept, mask[0].size - 1)
-    full = count > slots
-    for draw in draws:
-        full |= draw.overflow
     return Codes(
         indices=jnp.where(
             empty, world.n_base, jnp.take_along_axis(ids.reshape(n, -1), kept, axis=-1)
         ),
         values=jnp.where(empty, 0.0, jnp.take_along_axis(values.reshape(n, -1), kept, axis=-1)),
-        overflow=full,
+        overflow=(count > slots) | draws.overflow.any(axis=0),
     )
 
 
@@ -110,5 +109,5 @@ def _nearer(counts: Array, donor: Array, target: Array) -> Array:
     choice = jnp.argmin(gap.reshape(gap.shape[0], -1), axis=-1)
     part, new = choice // _DONORS, choice % _DONORS
     better = jnp.min(gap, axis=(1, 2)) < jnp.abs(total - target)[:, 0]
-    change = (jnp.arange(_PARTS) == part[:, None]) & better[:, None]
+    change = (jnp.arange(_PARTS)[None] == part[:, None]) & better[:, None]
     return jnp.where(change, new[:, None], donor)

@@ -10,7 +10,7 @@ import pytest
 
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.io import manifest, results, rows
-from synthsae_jax.report import build, figures, page, tables
+from synthsae_jax.report import figures, folder_page, page, tables
 
 EVIL = '<script>alert("x")</script> & more'
 
@@ -124,7 +124,7 @@ def test_pilots_and_unfinished_runs_say_so(scale, state, banners):
 def test_a_report_from_a_folder(tmp_path):
     example_folder(tmp_path)
     before = (tmp_path / results.RESULTS).read_bytes()
-    paths = build.write_report(tmp_path, formats=("svg", "pdf"), width="column")
+    paths = folder_page.write_report(tmp_path, formats=("svg", "pdf"), width="column")
     assert [p.relative_to(tmp_path).as_posix() for p in paths] == [
         "report.html",
         "figures/summary.svg",
@@ -145,7 +145,7 @@ def test_a_broken_folder_gets_no_report(tmp_path):
     example_folder(tmp_path)
     (tmp_path / manifest.MANIFEST).write_text("{")
     with pytest.raises(ConfigError, match="broken JSON"):
-        build.write_report(tmp_path)
+        folder_page.write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 

@@ -1,0 +1,8 @@
+"""Run recovery@1: `python benchmarks/recovery.py --scale small`; the same as `synthsae run recovery@1`."""
+
+import sys
+
+from synthsae_jax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["run", "recovery@1", *sys.argv[1:]]))

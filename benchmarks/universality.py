@@ -1,0 +1,8 @@
+"""Run universality@1: `python benchmarks/universality.py --scale small`; the same as `synthsae run universality@1`."""
+
+import sys
+
+from synthsae_jax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["run", "universality@1", *sys.argv[1:]]))

@@ -1,0 +1,145 @@
+"""SAEs in SAELens' inference format, both ways: `cfg.json` and `sae_weights.safetensors`.
+
+Training architectures that become another one for inference (BatchTopK, Matryoshka: JumpReLU) are
+written as what they become.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from synthsae_jax import saes
+from synthsae_jax.errors import ConfigError, require, unknown_name
+from synthsae_jax.io import saelens_files as files
+from synthsae_jax.io.atomic import PathLike
+
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+# buffers of SAELens' trainer that some published weights carry along
+_STRAY = "coefficient_autotuner."
+_MUST_BE_NONE = ("normalize_activations", "reshape_activations")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Format:
+    """What a folder of one architecture holds, and by which options of ours it is built."""
+
+    tensors: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+_FORMATS = {
+    "standard": _Format(("W_enc", "b_enc", "W_dec", "b_dec")),
+    "jumprelu": _Format(("W_enc", "b_enc", "W_dec", "b_dec", "threshold")),
+    "topk": _Format(("W_enc", "b_enc", "W_dec", "b_dec"), ("k", "rescale_acts_by_decoder_norm")),
+    "gated": _Format(("W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag")),
+    "matching_pursuit": _Format(
+        ("W_dec", "b_dec"), ("max_iterations", "residual_threshold", "stop_on_duplicate_support")
+    ),
+}
+_BECOMES = {"batchtopk": "jumprelu", "matryoshka": "jumprelu"}
+# With a threshold among its weights BatchTopK encodes as JumpReLU does
+_STAND_IN = {
+    "jumprelu": ("batchtopk", {"k": 1, "rescale_acts_by_decoder_norm": False}),
+}
+
+
+def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
+    """SAE and weights of a folder that SAELens' `save_model` or `save_inference_model` wrote.
+
+    Weights come out as float32 whatever their type. Raises `ConfigError` for what would change the
+    numbers and is not done here: normalised or reshaped activations, tensors of unknown meaning.
+    """
+    place = files.folder(path)
+    where = place / CONFIG
+    config = files.read_object(where)
+    name = config.get("architecture")
+    if name not in _FORMATS:
+        raise ConfigError(f"{where}: {unknown_name('architecture', name, _FORMATS)}")
+    for key in _MUST_BE_NONE:
+        require(
+            config.get(key, "none") == "none",
+            f"{where}: {key} must be 'none'; got {config.get(key)!r}. Fold it into the weights "
+            "(SAELens does when training ends) or transform the activations beforehand.",
+        )
+    for key in ("d_in", "d_sae"):
+        require(isinstance(config.get(key), int), f"{where}: {key} must be a whole number.")
+    options = {key: config[key] for key in _FORMATS[name].options if key in config}
+    options["apply_b_dec_to_input"] = config.get("apply_b_dec_to_input", True)
+    rule, more = (name, {}) if name in saes.architectures else _STAND_IN.get(name, (name, {}))
+    try:
+        sae = saes.build(rule, d_in=config["d_in"], d_sae=config["d_sae"], **options, **more)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return sae, _read_weights(place / WEIGHTS, name, sae)
+
+
+def save_saelens_sae(path: PathLike, sae: saes.SAE, params: saes.SAEParams) -> Path:
+    """Write an SAE with finalized weights as a folder that SAELens' `SAE.load_from_disk` reads.
+
+    Raises `ConfigError` for an SAE whose inference rule the format has no name for. Returns the
+    folder.
+    """
+    name = _BECOMES.get(sae.name, sae.name)
+    require(
+        name in _FORMATS,
+        f"SAELens' format has no inference rule for SAE {sae.name!r}; it has "
+        f"{', '.join(sorted({*_FORMATS, *_BECOMES}))}.",
+    )
+    shapes = _shapes(sae.d_in, sae.d_sae)
+    tensors = {}
+    for key in _FORMATS[name].tensors:
+        tensor = getattr(params, key)
+        require(
+            tensor is not None,
+            f"The weights have no {key!r}; finalize them first: sae.finalize(params, state).",
+        )
+        require(
+            tensor.shape == shapes[key],
+            f"{key} must have shape {list(shapes[key])}; got {list(tensor.shape)} (one run at a "
+            "time).",
+        )
+        tensors[key] = np.asarray(tensor, np.float32)
+    choices = sae.config()
+    config: dict[str, Any] = {
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": choices["apply_b_dec_to_input"],
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"training_architecture": sae.name},
+        **{key: choices[key] for key in _FORMATS[name].options},
+        "architecture": name,
+    }
+    content = {CONFIG: json.dumps(config).encode(), WEIGHTS: files.to_tensors(tensors)}
+    return files.write_folder(path, content, content)
+
+
+def _read_weights(path: Path, name: str, sae: saes.SAE) -> saes.SAEParams:
+    tensors = {
+        key: tensor
+        for key, tensor in files.read_tensors(path).items()
+        if not key.startswith(_STRAY)
+    }
+    known = _FORMATS[name].tensors
+    if "threshold" in known and "log_threshold" in tensors:
+        # before 6.48 SAELens stored the logarithm
+        tensors.setdefault("threshold", np.exp(tensors.pop("log_threshold").astype(np.float64)))
+    files.check_known(path, tensors, known, "tensor")
+    shapes = _shapes(sae.d_in, sae.d_sae)
+    wide = {key: np.asarray(tensor, np.float32) for key, tensor in tensors.items()}
+    return saes.SAEParams(
+        **{key: jnp.asarray(files.check_shape(path, wide, key, shapes[key])) for key in known}
+    )
+
+
+def _shapes(d_in: int, d_sae: int) -> dict[str, tuple[int, ...]]:
+    latent = {name: (d_sae,) for name in ("b_enc", "threshold", "b_gate", "b_mag", "r_mag")}
+    return {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,), **latent}

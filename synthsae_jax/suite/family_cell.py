@@ -1,0 +1,119 @@
+"""Train one architecture on a family of models, score its pairs, make the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthsae_jax import keys, saes, worlds
+from synthsae_jax.io.rows import Row
+from synthsae_jax.suite import sharing, table
+from synthsae_jax.suite.base import Tick
+from synthsae_jax.suite.family import Condition, Family, init_family
+from synthsae_jax.suite.seeds import run_seed
+from synthsae_jax.training import TrainConfig, TrainResult, train
+
+
+@dataclasses.dataclass(frozen=True)
+class FamilyPlan:
+    """A family to build, and how to train on it."""
+
+    benchmark: str
+    preset: str
+    world_seed: int
+    number: int  # of the family within its world: no two share an instance key or a seed
+    conditions: tuple[Condition, ...]
+    seeds: int
+    config: TrainConfig
+    n_match: int
+    target_l0: float
+    own_streams: bool = True  # False: the runs of an instance read one stream; pairs never do
+
+    @property
+    def members(self) -> int:
+        """A and the Bs."""
+        return 1 + len(self.conditions)
+
+    def run_seeds(self) -> np.ndarray:
+        """Init and data seeds [I, R], each used once in the whole benchmark."""
+        first = self.number * self.members
+        return np.array(
+            [[run_seed(first + i, s) for s in range(self.seeds)] for i in range(self.members)]
+        )
+
+
+def build_family(plan: FamilyPlan) -> Family:
+    """The world and the models."""
+    preset = worlds.preset(plan.preset)
+    world = worlds.init_world(keys.world_key(plan.world_seed), preset.world, seed=plan.world_seed)
+    return init_family(world, preset.instance, plan.conditions, plan.world_seed % 2**20 + plan.number)
+
+
+def compute(
+    plan: FamilyPlan, sae: str, label: str, options: Mapping[str, Any], tick: Tick
+) -> list[Row]:
+    """Rows of all pairs of one architecture, trained."""
+    preset = worlds.preset(plan.preset)
+    tick(0.0, "building the family")
+    family = build_family(plan)
+    built = saes.build(sae, d_in=preset.instance.hidden_dim, d_sae=preset.d_sae, **options)
+    seeds = plan.run_seeds()
+    result = train(
+        family.base,
+        family.training_views(),
+        built,
+        plan.config,
+        init_seeds=seeds,
+        data_seed=seeds if plan.own_streams else seeds[:, 0],
+        progress=lambda done, total, _: tick(0.05 + 0.6 * done / total, "training"),
+    )
+    runs = sharing.Runs.trained(label, result)
+    scores = sharing.score_family(
+        family, runs, plan.n_match, plan.number, lambda done, what: tick(0.65 + 0.35 * done, what)
+    )
+    diverged = result.status != "ok"
+    scores = [s for s in scores if not _lost(s, plan, diverged)]
+    return _rows(plan, scores, label, lambda i, r: _columns(plan, result, label, i, r))
+
+
+def compute_oracle(plan: FamilyPlan, tick: Tick) -> list[Row]:
+    """Rows of all pairs of oracle SAEs: what a rule says when nothing was left to training."""
+    preset = worlds.preset(plan.preset)
+    tick(0.0, "building the family")
+    family = build_family(plan)
+    runs = sharing.oracle(family, preset.d_sae)
+    scores = sharing.score_family(family, runs, plan.n_match, plan.number, tick)
+    first = plan.number * plan.members
+
+    def columns(i: int, r: int) -> dict[str, Any]:
+        name = f"oracle-{plan.world_seed}-{first + i}"
+        return {"sae": sharing.ORACLE, "instance": first + i, "run_id": name}
+
+    return _rows(plan, scores, sharing.ORACLE, columns)
+
+
+def _rows(plan: FamilyPlan, scores: Sequence[sharing.PairScore], label: str, columns) -> list[Row]:
+    shared = table.Shared(
+        plan.benchmark, plan.preset, plan.world_seed, plan.config, plan.target_l0
+    )
+    place = {c.name: i + 1 for i, c in enumerate(plan.conditions)}
+    return table.pair_rows(
+        shared,
+        scores,
+        label,
+        lambda s: (columns(0, s.run), columns(place[s.condition], s.run)),
+    )
+
+
+def _columns(plan: FamilyPlan, result: TrainResult, label: str, i: int, r: int) -> dict[str, Any]:
+    shared = table.Shared(plan.benchmark, plan.preset, plan.world_seed, plan.config)
+    first = plan.number * plan.members
+    return {**table.run_columns(shared, result, first + i, i, r), "sae": label}
+
+
+def _lost(score: sharing.PairScore, plan: FamilyPlan, diverged: np.ndarray) -> bool:
+    place = 1 + [c.name for c in plan.conditions].index(score.condition)
+    return bool(diverged[0, score.run] or diverged[place, score.run])

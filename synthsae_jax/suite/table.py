@@ -1,0 +1,211 @@
+"""Rows of the tidy table from what benchmarks compute."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from synthsae_jax.io import configs
+from synthsae_jax.io import manifest as manifests
+from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.suite.sharing import PairScore
+from synthsae_jax.training import TrainConfig
+
+_NOT_METRICS = ("n_eval",)
+PAIRED = ("run_id", "instance", "init_seed", "data_seed")
+PAIR_METRICS = (
+    "precision",
+    "recall",
+    "f1",
+    "false_universality",
+    "artefact_rate",
+    "missed_universality",
+    "observed_universality",
+    "true_universality",
+    "metric_bias",
+    "shared_recovery",
+    "shared_recovery_chance",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What all rows of a cell have in common."""
+
+    benchmark: str
+    world: str
+    world_seed: int
+    config: TrainConfig
+    target_l0: float | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Those columns."""
+        return {
+            "benchmark": self.benchmark,
+            "world": self.world,
+            "world_seed": self.world_seed,
+            "target_l0": self.target_l0,
+            "n_train": self.config.n_steps * self.config.batch_size,
+            "step": self.config.n_steps,
+            **_where(),
+        }
+
+
+def run_rows(
+    shared: Shared,
+    result: Any,
+    instances: Sequence[int],
+    found: Mapping[str, np.ndarray],
+    variant: str,
+    labels: Sequence[str] | None = None,
+    **more: Any,
+) -> list[Row]:
+    """A row per run and metric; `found` has arrays [I, R], and a diverged run keeps its rows.
+
+    `labels` [R] name the settings of the runs where the architecture's name does not.
+    """
+    rows = []
+    for i, r in np.ndindex(*result.status.shape):
+        status = str(result.status[i, r])
+        identity = run_columns(shared, result, instances[i], i, r)
+        if labels is not None:
+            identity["sae"] = labels[r]
+        for metric, values in found.items():
+            if metric in _NOT_METRICS:
+                continue
+            value = float(values[i, r]) if status == "ok" else math.nan
+            rows.append(
+                make_row(
+                    **shared.columns(),
+                    **identity,
+                    **more,
+                    metric=metric,
+                    variant=variant,
+                    n_eval=int(found["n_eval"][i, r]),
+                    **valued(value, status),
+                )
+            )
+    return rows
+
+
+def run_columns(shared: Shared, result: Any, instance: int, i: int, r: int) -> dict[str, Any]:
+    """The columns that say which run this is."""
+    numbers = {name: _item(v, i, r) for name, v in vars(result.hyper).items() if v is not None}
+    sparsity = next((numbers[n] for n in ("k", "l1_coefficient") if n in numbers), None)
+    identity = {
+        "sae": result.sae.name,
+        "instance": instance,
+        "init_seed": int(result.init_seeds[i, r]),
+        "data_seed": int(result.data_seeds[i, r]),
+        "learning_rate": shared.config.lr,
+        "sparsity_coef": sparsity,
+    }
+    described = {
+        "sae": result.sae.name,
+        "options": {n: v for n, v in vars(result.sae.options).items() if not callable(v)},
+        "numbers": numbers,
+        "train": dataclasses.asdict(shared.config),
+    }
+    digest = configs.config_hash(described)
+    where = {"benchmark": shared.benchmark, "world": shared.world, "seed": shared.world_seed}
+    run_id = configs.config_hash({**where, **identity, "config": digest})[:16]
+    return {**identity, "config_hash": digest[:16], "run_id": run_id}
+
+
+def pair_rows(
+    shared: Shared,
+    scores: Sequence[PairScore],
+    sae: str,
+    sides: Callable[[PairScore], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    **more: Any,
+) -> list[Row]:
+    """A row per pair, rule and metric. `sides(score)` are the columns of both runs."""
+    rows = []
+    for score in scores:
+        a, b = sides(score)
+        found = {
+            "declared_shared": score.declared,
+            "features_shared": score.features_shared,
+            "sharing_error": abs(score.declared - score.features_shared),
+            "true_universality_least": score.true_band[0],
+            "true_universality_most": score.true_band[1],
+            "median_firings": score.median_firings,
+            **{name: score.report[name] for name in PAIR_METRICS},
+        }
+        for metric, value in found.items():
+            rows.append(
+                make_row(
+                    **shared.columns(),
+                    **a,
+                    **{f"{name}_b": b[name] for name in PAIRED if name in b},
+                    same_instance=False,
+                    same_init=False,
+                    same_data=False,
+                    same_dictionary=score.condition == "identical",
+                    condition=score.condition,
+                    metric=metric,
+                    variant=score.rule,
+                    n_eval=score.tokens,
+                    factor_stated_use=score.stated_use,
+                    **more,
+                    **valued(value, reason="nothing was matched, or nothing could be"),
+                )
+            )
+    return rows
+
+
+def level_rows(
+    shared: Shared,
+    sae: str | None,
+    instance: int,
+    found: Mapping[str, float],
+    level: str,
+    **more: Any,
+) -> list[Row]:
+    """Rows of a chance level or ceiling, which belong to an architecture (None: to all of them)."""
+    return [
+        make_row(
+            **shared.columns(),
+            **more,
+            sae=sae,
+            instance=instance,
+            run_id=f"{level}-{shared.world_seed}-{sae or 'all'}",
+            metric=metric,
+            variant=level,
+            n_eval=int(found["n_eval"]),
+            **valued(value),
+        )
+        for metric, value in found.items()
+        if metric not in _NOT_METRICS
+    ]
+
+
+def valued(value: float, status: str = "ok", reason: str = "") -> dict[str, Any]:
+    """The columns value, status and reason: an undefined value is null and says so."""
+    if status == "diverged":
+        return {"value": None, "status": status, "reason": "the training loss was not finite"}
+    if not math.isfinite(value):
+        return {"value": None, "status": "undefined", "reason": reason or "undefined on this run"}
+    return {"value": float(value), "status": "ok"}
+
+
+@functools.cache
+def _where() -> dict[str, Any]:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        "commit": manifests.git_state()["commit"],
+        "jax_version": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "created_at": now,
+    }
+
+
+def _item(value: Any, i: int, r: int) -> float | int:
+    return np.asarray(value)[i, r].item()
