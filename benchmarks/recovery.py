@@ -1,4 +1,4 @@
-"""Run recovery@1: `python benchmarks/recovery.py --scale small`; the same as `synthsae run recovery@1`."""
+"""Run recovery@1; the same as `synthsae run recovery@1`, with its options (--scale, --out, --salt)."""
 
 import sys
 

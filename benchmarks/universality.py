@@ -1,4 +1,4 @@
-"""Run universality@1: `python benchmarks/universality.py --scale small`; the same as `synthsae run universality@1`."""
+"""Run universality@1; the same as `synthsae run universality@1`, with its options (--scale, --out, --salt)."""
 
 import sys
 

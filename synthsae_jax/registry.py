@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from synthsae_jax.errors import unknown_name
 
 T = TypeVar("T")
+E = TypeVar("E")  # a decorated class keeps its own type
 _registries: list[Registry] = []
 
 
@@ -37,15 +38,13 @@ class Registry(Generic[T]):
         self._explanations: dict[str, Explanation] = {}
         _registries.append(self)
 
-    def register(
-        self, name: str, explanation: Explanation | None = None
-    ) -> Callable[[T], T]:
+    def register(self, name: str, explanation: Explanation | None = None) -> Callable[[E], E]:
         """Decorator: `@saes.register("topk", Explanation(...))` above a class or function."""
 
-        def add(entry: T) -> T:
+        def add(entry: E) -> E:
             if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is already registered.")
-            self._entries[name] = entry
+            self._entries[name] = cast(T, entry)
             if explanation is not None:
                 self._explanations[name] = explanation
             return entry

@@ -168,9 +168,9 @@ def verdict(
     above -margin, refuted below it. Points without an interval decide nothing.
     """
     hypothesis = Hypothesis(smallest_effect, margin, claim)
-    if not interval.known:
-        return "undecided"
     lo, hi = interval.lo, interval.hi
+    if lo is None or hi is None:
+        return "undecided"
     if claim == "effect" and smallest_effect < 0:
         lo, hi = -hi, -lo
     size = abs(hypothesis.smallest_effect)

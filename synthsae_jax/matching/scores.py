@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching.moments import CoMoments, pearson
-from synthsae_jax.matching.options import check_options
 from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.options import check_options
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array
@@ -102,7 +102,7 @@ def decoder_cosine(a: Array, b: Array, *, absolute: bool = False, centred: bool 
     "encoder_cosine",
     "columns",
     Explanation(
-        what="Cosine between the columns of W_enc [D, L]. Norm and bias of the encoder play no part.",
+        what="Cosine between columns of W_enc [D, L]. The encoder's norm and bias play no part.",
         formula="as decoder_cosine, for columns",
         range="[-1, 1]",
         chance=_COSINE_CHANCE,

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.errors import check_choice, require
-from synthsae_jax.matching.options import check_options
 from synthsae_jax.matching.records import Matching
+from synthsae_jax.options import check_options
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array | np.ndarray

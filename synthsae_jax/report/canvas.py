@@ -117,12 +117,12 @@ def spread(centres: Sequence[float], sizes: Sequence[float], low: float, high: f
 
     Order is kept, and the intervals stay within [low, high] where all of them fit there.
     """
-    centres, sizes = np.asarray(centres, float), np.asarray(sizes, float)
-    order = np.argsort(centres, kind="stable")
+    middles, widths = np.asarray(centres, float), np.asarray(sizes, float)
+    order = np.argsort(middles, kind="stable")
     # blocks of touching intervals: [wish of the block's start, weight, total size, members]
     blocks: list[list] = []
     for i in order:
-        blocks.append([centres[i] - sizes[i] / 2, 1, sizes[i], [i]])
+        blocks.append([middles[i] - widths[i] / 2, 1, widths[i], [i]])
         while len(blocks) > 1 and _start(blocks[-2], low, high) + blocks[-2][2] > _start(
             blocks[-1], low, high
         ):
@@ -130,12 +130,12 @@ def spread(centres: Sequence[float], sizes: Sequence[float], low: float, high: f
             before = blocks[-1]
             wish = (before[0] * before[1] + (start - before[2]) * count) / (before[1] + count)
             blocks[-1] = [wish, before[1] + count, before[2] + size, before[3] + members]
-    moved = np.empty_like(centres)
+    moved = np.empty_like(middles)
     for block in blocks:
         at = _start(block, low, high)
         for i in block[3]:
-            moved[i] = at + sizes[i] / 2
-            at += sizes[i]
+            moved[i] = at + widths[i] / 2
+            at += widths[i]
     return moved
 
 

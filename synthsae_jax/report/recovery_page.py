@@ -34,9 +34,7 @@ def recovery(rows: Sequence[Mapping[str, Any]], width: str) -> Contents:
     """Scores by architecture under the inference rule; the training rule's in a second table."""
     inference = [r for r in rows if r["variant"] in ("", "chance", "ceiling")]
     training = [r for r in rows if r["variant"] == "train"]
-    drawn = dots.dot_plot(
-        summarise(inference, ("sae",), DRAWN), "sae", width=width, names=NAMES
-    )
+    drawn = dots.dot_plot(summarise(inference, ("sae",), DRAWN), "sae", width=width, names=NAMES)
     first = inference[0]
     target = f"L0 {first['target_l0']:g}" if first["target_l0"] else "its own L0"
     lead = (
@@ -48,11 +46,7 @@ def recovery(rows: Sequence[Mapping[str, Any]], width: str) -> Contents:
             "Recovery under the inference rule",
             READING,
             (tables.from_records(summarise(inference, ("sae",), SCORES)),),
-            (
-                page.Captioned(
-                    drawn, f"Scores by architecture. {marks.READING}", "recovery"
-                ),
-            ),
+            (page.Captioned(drawn, f"Scores by architecture. {marks.READING}", "recovery"),),
         )
     ]
     if training:

@@ -108,7 +108,9 @@ def _sections(rows: Sequence[Row], width: str) -> list[page.Section]:
         here = [r for r in rows if r["sae"] == sae]
         table, data = _cells(here)
         firings = [r["value"] for r in here if r["metric"] == "median_firings" and r["value"]]
-        context = f"{here[0]['n_eval']:,} tokens; median firings of a latent {np.median(firings):,.0f}."
+        context = (
+            f"{here[0]['n_eval']:,} tokens; median firings of a latent {np.median(firings):,.0f}."
+        )
         who = "oracle SAEs (true directions, true codes)" if sae == "oracle" else sae
         name = "sharing-" + "".join(c if c.isalnum() else "-" for c in sae).strip("-")
         plot = sharing.sharing_plot(data, width=width, x_label="share", names=RULES)

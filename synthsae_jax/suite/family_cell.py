@@ -49,7 +49,9 @@ def build_family(plan: FamilyPlan) -> Family:
     """The world and the models."""
     preset = worlds.preset(plan.preset)
     world = worlds.init_world(keys.world_key(plan.world_seed), preset.world, seed=plan.world_seed)
-    return init_family(world, preset.instance, plan.conditions, plan.world_seed % 2**20 + plan.number)
+    return init_family(
+        world, preset.instance, plan.conditions, plan.world_seed % 2**20 + plan.number
+    )
 
 
 def compute(
@@ -96,9 +98,7 @@ def compute_oracle(plan: FamilyPlan, tick: Tick) -> list[Row]:
 
 
 def _rows(plan: FamilyPlan, scores: Sequence[sharing.PairScore], label: str, columns) -> list[Row]:
-    shared = table.Shared(
-        plan.benchmark, plan.preset, plan.world_seed, plan.config, plan.target_l0
-    )
+    shared = table.Shared(plan.benchmark, plan.preset, plan.world_seed, plan.config, plan.target_l0)
     place = {c.name: i + 1 for i, c in enumerate(plan.conditions)}
     return table.pair_rows(
         shared,

@@ -28,6 +28,7 @@ from synthsae_jax.worlds import (
     sample_codes,
     see,
 )
+from synthsae_jax.worlds.inputs import bare
 
 Array = jax.Array
 _BATCH = 1024
@@ -42,11 +43,14 @@ def truth_counts(
 
     `reconstruct(run, codes, x) -> (latents, x_hat)` as in `metrics.evaluate`.
     """
-    total = None
-    for key, parents in parent_codes(world, n_samples, seed, "truth"):
-        counts = _truth_block(reconstruct, world.n_features, key, parents, instances, runs)
-        total = counts if total is None else total.merge(counts)
-    return total
+    instances = bare(instances)
+    return functools.reduce(
+        TruthCounts.merge,
+        (
+            _truth_block(reconstruct, world.n_features, key, parents, instances, runs)
+            for key, parents in parent_codes(world, n_samples, seed, "truth")
+        ),
+    )
 
 
 def pair_counts(
@@ -60,20 +64,24 @@ def pair_counts(
     seed: int,
 ) -> PairCounts:
     """How latents of A and of B go together on paired tokens: run i of A against run i of B."""
-    total, merge = None, jax.jit(jax.vmap(PairCounts.merge))
-    for key, parents in parent_codes(world, n_samples, seed, "match"):
-        counts = _pair_block(reconstruct, key, parents, a, b, runs_a, runs_b)
-        total = counts if total is None else merge(total, counts)
-    return total
+    a, b = bare(a), bare(b)
+    return functools.reduce(
+        _merge_pairs,
+        (
+            _pair_block(reconstruct, key, parents, a, b, runs_a, runs_b)
+            for key, parents in parent_codes(world, n_samples, seed, "match")
+        ),
+    )
 
 
 def rotation(world: World, a: Instance, b: Instance, n_samples: int, seed: int) -> Array:
     """The rotation [D_b, D_a] that best maps B's activations onto A's (Procrustes)."""
-    total = None
-    for key, parents in parent_codes(world, n_samples, seed, "calibrate"):
-        moments = _moments_block(key, parents, a, b)
-        total = moments if total is None else total.merge(moments)
-    return procrustes_from_covariance(total.cross)
+    a, b = bare(a), bare(b)
+    blocks = (
+        _moments_block(key, parents, a, b)
+        for key, parents in parent_codes(world, n_samples, seed, "calibrate")
+    )
+    return procrustes_from_covariance(functools.reduce(CoMoments.merge, blocks).cross)
 
 
 def parent_codes(
@@ -82,7 +90,7 @@ def parent_codes(
     """Blocks of parent codes [8, 1024, K], each with the key of what instances add to them."""
     for block in range(math.ceil(n_samples / BLOCK_TOKENS)):
         key = jax.random.fold_in(keys.data_key(seed, stream), block)
-        parents = _draw_block(jax.random.fold_in(key, 0), world)
+        parents = _draw_block(jax.random.fold_in(key, 0), bare(world))
         raise_on_overflow(parents, world)
         yield jax.random.fold_in(key, 1), parents
 
@@ -90,6 +98,10 @@ def parent_codes(
 def tokens(n_samples: int) -> int:
     """How many tokens a pass over `n_samples` really reads: whole blocks."""
     return math.ceil(n_samples / BLOCK_TOKENS) * BLOCK_TOKENS
+
+
+# over pairs of runs
+_merge_pairs = jax.jit(jax.vmap(PairCounts.merge))
 
 
 @jax.jit
@@ -129,7 +141,7 @@ def _pair_block(reconstruct, key, parents, a, b, runs_a, runs_b):
 
         return jax.vmap(of_pair)(runs_a, runs_b)
 
-    return _over_batches(batch, parents, jax.vmap(PairCounts.merge))
+    return _over_batches(batch, parents, _merge_pairs)
 
 
 @jax.jit

@@ -19,6 +19,7 @@ from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.rules import PairView, rules
 from synthsae_jax.worlds import expected_rates, stack
+from synthsae_jax.worlds.inputs import bare
 
 ORACLE = "oracle"
 # the default truth first, then the band over methods and thresholds that stands beside it
@@ -138,7 +139,7 @@ def _truth(family: Family, runs: Runs, n_samples: int, seed: int) -> np.ndarray:
     world = family.registry("factors")
     counts = pairs.truth_counts(runs.reconstruct, world, instances, runs.runs, n_samples, seed)
     maps = [
-        _truth_maps(method, runs.W_dec, counts, instances, cosine, f1)
+        _truth_maps(method, runs.W_dec, counts, bare(instances), cosine, f1)
         for method, cosine, f1 in TRUTHS
     ]
     return np.stack([np.asarray(m) for m in maps])

@@ -89,9 +89,7 @@ def cells(scale: str, salt: str) -> Sequence[Cell]:
     ]
 
 
-def family_cells(
-    benchmark: str, size: Mapping[str, Any], seed: int, index: int
-) -> Sequence[Cell]:
+def family_cells(benchmark: str, size: Mapping[str, Any], seed: int, index: int) -> Sequence[Cell]:
     """The cells of one family: an architecture each, then the oracle."""
     preset = worlds.preset(size["preset"])
     chosen = size.get("conditions", tuple(c.name for c in GRID))

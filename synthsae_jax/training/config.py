@@ -42,7 +42,9 @@ class TrainConfig:
             )
         for name in ("lr", "adam_eps"):
             value = getattr(self, name)
-            require(0 < value < math.inf, f"{where}.{name} must be positive and finite, got {value}.")
+            require(
+                0 < value < math.inf, f"{where}.{name} must be positive and finite, got {value}."
+            )
         for name in ("adam_b1", "adam_b2"):
             value = getattr(self, name)
             require(0 <= value < 1, f"{where}.{name} must lie in [0, 1), got {value}.")

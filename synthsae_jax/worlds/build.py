@@ -35,6 +35,7 @@ class WorldConfig:
     correlation: LowRank | DenseCopula | None = None
     mean: laws.MagnitudeLaw = 1.0
     std: laws.MagnitudeLaw = 0.0
+    slots: tuple[int, ...] | None = None  # of `init_world`; fixed ones let worlds share programs
 
     def __post_init__(self):
         n = self.n_features
@@ -74,7 +75,7 @@ def init_world(
     All frozen numbers come from one integer seed as in SAELens on a CPU: probabilities s,
     standard deviations s + 1, means s + 2, hierarchy s + 3, copula factors s + 4. Without `seed`
     it is drawn from the key (31 bits); the key alone decides on the geometry that instances share.
-    `slots`: capacity for (roots, tops, level 1, ..., codes), or None for a pilot's.
+    `slots`: capacity for (roots, tops, level 1, ..., codes); None takes the config's, or a pilot's.
     """
     require(
         not isinstance(key, jax.core.Tracer),
@@ -108,6 +109,7 @@ def build(
         mean=mean,
         std=std,
     )
+    slots = config.slots if slots is None else slots
     return assemble(
         probability, mean, std, copula, forest, geometry_key, slots, config=config, seed=seed
     )

@@ -1,4 +1,7 @@
-"""Named worlds and instances, so that numbers from different papers are about the same thing."""
+"""Named worlds and instances, so that numbers from different papers are about the same thing.
+
+Their slots are pilots' with room to spare, and fixed: worlds of a preset share compiled programs.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def _tree(roots: int, scaled: bool, depth: int = 3) -> HierarchyConfig:
     )
 
 
-def _world(n: int, min_prob: float, tree: HierarchyConfig) -> WorldConfig:
+def _world(n: int, min_prob: float, tree: HierarchyConfig, slots: tuple[int, ...]) -> WorldConfig:
     return WorldConfig(
         n_features=n,
         firing=Zipfian(exponent=0.5, max_prob=0.4, min_prob=min_prob),
@@ -58,6 +61,7 @@ def _world(n: int, min_prob: float, tree: HierarchyConfig) -> WorldConfig:
         correlation=LowRank(rank=25, scale=0.1),
         mean=LinearMagnitude(5.0, 4.0),
         std=FoldedNormal(0.5, 0.5),
+        slots=slots,
     )
 
 
@@ -73,6 +77,7 @@ _add(
             firing=ScaledZipf(exponent=0.7, mean_l0=6.0),
             mean=LinearMagnitude(5.0, 4.0),
             std=FoldedNormal(0.5, 0.5),
+            slots=(8, 40, 32),
         ),
         InstanceConfig(hidden_dim=64, bias_norm=0.5),
         d_sae=128,
@@ -92,6 +97,7 @@ _add(
             correlation=LowRank(rank=10, scale=0.15),
             mean=LinearMagnitude(5.0, 4.0),
             std=FoldedNormal(0.5, 0.5),
+            slots=(8, 32, 16, 16, 40),
         ),
         InstanceConfig(hidden_dim=96, bias_norm=0.5),
         d_sae=96,
@@ -104,7 +110,7 @@ _add(
 _add(
     Preset(
         "1k",
-        _world(1024, 5e-4, _tree(8, scaled=False)),
+        _world(1024, 5e-4, _tree(8, scaled=False), (8, 32, 16, 16, 16, 56)),
         InstanceConfig(hidden_dim=128, bias_norm=10.0),
         d_sae=256,
         k=10,
@@ -116,7 +122,7 @@ _add(
 _add(
     Preset(
         "4k",
-        _world(4096, 2e-3, _tree(32, scaled=True)),
+        _world(4096, 2e-3, _tree(32, scaled=True), (24, 72, 32, 32, 32, 104)),
         InstanceConfig(hidden_dim=256, bias_norm=0.5),
         d_sae=1024,
         k=12,
@@ -127,7 +133,7 @@ _add(
 _add(
     Preset(
         "synthsaebench-16k",
-        _world(16_384, 5e-4, _tree(128, scaled=True)),
+        _world(16_384, 5e-4, _tree(128, scaled=True), (40, 96, 40, 40, 40, 144)),
         InstanceConfig(hidden_dim=768, bias_norm=0.5),
         d_sae=4096,
         k=25,
@@ -138,7 +144,7 @@ _add(
 _add(
     Preset(
         "synthsaebench-16k-v1",
-        _world(16_384, 5e-4, _tree(128, scaled=False)),
+        _world(16_384, 5e-4, _tree(128, scaled=False), (40, 96, 40, 40, 40, 144)),
         InstanceConfig(hidden_dim=768, bias_norm=0.5),
         d_sae=4096,
         k=25,

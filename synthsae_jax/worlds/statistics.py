@@ -51,7 +51,9 @@ def superposition_statistics(dictionary: Array) -> SuperpositionStatistics:
         for start in range(0, n, _BLOCK)
     ]
     best, p95, p99, mean = np.concatenate(parts, axis=1)
-    return SuperpositionStatistics(*(float(v) for v in (best.mean(), p95.mean(), p99.mean(), mean.mean(), best.max())))
+    return SuperpositionStatistics(
+        *(float(v) for v in (best.mean(), p95.mean(), p99.mean(), mean.mean(), best.max()))
+    )
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -24,11 +24,12 @@ from synthsae_jax.worlds.tree import draw_tree
 Array = jax.Array
 
 COUPLINGS = ("independent", "factors", "counts")
+# How a second copy with a given number of active features is put together (`match_counts`).
 _DONORS = 8
-_PARTS = 16
+_HALF = 8  # parts in one half of a token's trees
+_PARTS = 2 * _HALF
 _TRIES = 32
-_MOVES = 3
-_TILTS = (0.0, -2.0, 0.5, -0.7, 1.0, 0.0, 2.0, 4.0)
+_TILTS = (0.0, 0.5, -0.7, 1.0, -2.0, 2.0, 4.0)
 
 
 def twin(world: World, coupling: str = "factors") -> World:
@@ -51,10 +52,11 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
 
     Given the factors, whole trees are independent of each other. So eight draws of the copy are cut
     into 16 random parts by tree, and choosing a donor for each part at random is again an exact
-    draw. Of 32 such choices a token takes the one whose count is nearest, and then changes up to
-    three donors to close the gap. Some choices favour donors with many (or few) active features by
-    exp(tilt x count): among choices with the same total that factor is the same, so it reaches
-    rare counts without bending the law given a count.
+    draw. Each half of the parts is put together 32 times, which makes 1,024 draws, and a token
+    takes the first of them that has the wanted count, or else the nearest. Counts that are rare are
+    looked for among choices that favour donors with many (or few) active features by
+    exp(tilt x count): among choices with the same total that factor is the same, so the law given
+    a count is not bent by it. What bends it a little is that there are only eight donors.
     """
     key_parts, key_choice, key_draws = jax.random.split(key, 3)
     n = first.indices.shape[0]
@@ -71,19 +73,8 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
         [jnp.sum((part == p) & (values > 0), axis=-1, dtype=jnp.int32) for p in range(_PARTS)],
         axis=1,
     )
-    tilts = jnp.array(_TILTS)[None, :, None, None]
-    weights = jax.nn.softmax(tilts * counts[:, None].astype(jnp.float32), axis=-1)
-    edges = jnp.cumsum(weights, axis=-1)[..., :-1]
-    edges = jnp.tile(edges, (1, _TRIES // len(_TILTS), 1, 1))  # [n, tries, parts, donors - 1]
-    lots = jnp.arange(_TRIES * _PARTS, dtype=jnp.uint32)[None]
-    lot = bits.uniform(bits.words(key_choice, token, lots)[0]).reshape(n, _TRIES, _PARTS, 1)
-    donors = jnp.sum(lot > edges, axis=-1, dtype=jnp.int32)
-    picked = sum(jnp.take_along_axis(counts[:, p], donors[..., p], axis=-1) for p in range(_PARTS))
-    target = jnp.sum(first.values > 0, axis=-1, dtype=jnp.int32)[:, None]
-    best = jnp.argmin(jnp.abs(picked - target), axis=-1)
-    donor = jnp.take_along_axis(donors, best[:, None, None], axis=1)[:, 0]  # [n, parts]
-    for _ in range(_MOVES):
-        donor = _nearer(counts, donor, target)
+    target = jnp.sum(first.values > 0, axis=-1, dtype=jnp.int32)
+    donor = _choose_donors(key_choice, counts, target)
 
     mine = jnp.arange(_DONORS)[None, :, None]
     given = jnp.take_along_axis(donor, part.astype(jnp.int32).reshape(n, -1), axis=-1)
@@ -101,13 +92,23 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
     )
 
 
-def _nearer(counts: Array, donor: Array, target: Array) -> Array:
-    """Change the one donor that brings each token's total nearest to its target."""
-    current = jnp.take_along_axis(counts, donor[..., None], axis=-1)
-    total = jnp.sum(current, axis=1)
-    gap = jnp.abs(total[:, None] + counts - current - target[..., None])  # [n, parts, donors]
-    choice = jnp.argmin(gap.reshape(gap.shape[0], -1), axis=-1)
-    part, new = choice // _DONORS, choice % _DONORS
-    better = jnp.min(gap, axis=(1, 2)) < jnp.abs(total - target)[:, 0]
-    change = (jnp.arange(_PARTS)[None] == part[:, None]) & better[:, None]
-    return jnp.where(change, new[:, None], donor)
+def _choose_donors(key: Array, counts: Array, target: Array) -> Array:
+    """A donor for each part [n, parts], so that their counts [n, parts, donors] sum to `target`."""
+    n = counts.shape[0]
+    tilts = jnp.array(_TILTS)[None, :, None, None]
+    weights = jax.nn.softmax(tilts * counts[:, None].astype(jnp.float32), axis=-1)
+    edges = jnp.cumsum(weights, axis=-1)[:, :, None, :, :-1]  # [n, tilts, 1, parts, donors - 1]
+    token = jnp.arange(n, dtype=jnp.uint32)[:, None]
+    lots = jnp.arange(_TRIES * _PARTS, dtype=jnp.uint32)[None]
+    lot = bits.uniform(bits.words(key, token, lots)[0]).reshape(n, 1, _TRIES, _PARTS, 1)
+    donors = jnp.sum(lot > edges, axis=-1, dtype=jnp.int32)  # [n, tilts, tries, parts]
+
+    each = jnp.take_along_axis(counts[:, None, None], donors[..., None], axis=-1)[..., 0]
+    left, right = each[..., :_HALF].sum(axis=-1), each[..., _HALF:].sum(axis=-1)
+    total = left[..., :, None] + right[..., None, :]  # [n, tilts, tries, tries]
+    off = jnp.abs(total - target[:, None, None, None])
+    best = jnp.argmin(off.reshape(n, -1), axis=-1)
+    tilt, left, right = jnp.unravel_index(best, total.shape[1:])
+    row = jnp.arange(n)
+    halves = donors[row, tilt, left, :_HALF], donors[row, tilt, right, _HALF:]
+    return jnp.concatenate(halves, axis=-1)

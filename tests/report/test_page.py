@@ -150,11 +150,11 @@ def test_a_broken_folder_gets_no_report(tmp_path):
 
 
 def test_a_folder_without_rows_still_has_a_page():
-    assert build.default_sections([])[0].text == "No rows yet."
+    assert folder_page.default_sections([])[0].text == "No rows yet."
 
 
 def test_figures_with_one_name_get_files_of_their_own():
     plot = figures.matrix_plot([{"a": 1, "b": 2, "estimate": 0.5}], "a", "b")
     sections = [page.Section("x", figures=(plot, page.Captioned(plot, "c", "matrix"), plot))]
-    names = [name for _, name in build.named_figures(sections)]
+    names = [name for _, name in folder_page.named_figures(sections)]
     assert names == ["figure", "matrix", "figure-1-3"]

@@ -127,6 +127,37 @@ def test_three_steps_equal_clipped_adam_in_numpy(start, batches, clip):
     assert int(state.optimizer.count) == 3
 
 
+# Twelve steps of sae_lens 6.54.12's trainer on the problem below: topk, k 3, lr .03, warm-up 3,
+# decay 4, dead after 2 steps.
+SAELENS_LOSSES = (
+    *(13.39662, 12.47138, 12.64052, 11.65528, 10.25233, 8.31068),
+    *(8.77914, 8.68451, 8.64174, 8.09923, 8.84298, 7.2651),
+)
+SAELENS_DEAD = [0, 0, 0, 1, 2, 2, 2, 2, 1, 1, 1, 1]
+SAELENS_DECODER_NORMS = [0.80859, 0.80546, 0.86948, 0.8475]
+
+
+def test_training_equals_saelens(start):
+    rng = np.random.default_rng(8)
+    rows = rng.normal(size=(3, 32, 32))
+    rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
+    fires = rng.uniform(size=(12, 64, 32)) < 0.1
+    batches = (fires * rng.uniform(1, 3, size=fires.shape)) @ rows[0] + 0.3 * rows[1][0]
+    w_dec = jnp.asarray(0.1 * rows[2], jnp.float32)
+    state = start.replace(params=start.params.replace(W_dec=w_dec, W_enc=w_dec.T))
+    given = numbers(lr=0.03, warm_up=3, decay=4, n_steps=12, dead_window=2)
+    losses, dead = [], []
+    for step, x in enumerate(jnp.asarray(batches, jnp.float32)):
+        state, report = step_of(state, given, x, jnp.int32(step))
+        losses.append(float(report["loss"]))
+        dead.append(int(report["dead_latents"]))
+    # written to five decimals, and two libraries' float32 over twelve steps
+    np.testing.assert_allclose(losses, SAELENS_LOSSES, atol=1e-4)
+    assert dead == SAELENS_DEAD
+    norms = np.linalg.norm(np.asarray(state.params.W_dec), axis=1)
+    np.testing.assert_allclose(norms[:4], SAELENS_DECODER_NORMS, atol=1e-4)
+
+
 def test_a_gradient_within_the_limit_is_left_alone(start, batches):
     wide, none = (step_of(start, numbers(grad_clip=c), batches[0], 0)[0] for c in (1e6, math.inf))
     for a, b in zip(jax.tree.leaves(wide), jax.tree.leaves(none)):
