@@ -1,4 +1,4 @@
-"""Run recovery@1; the same as `synthsae run recovery@1`, with its options (--scale, --out, --salt)."""
+"""Run recovery@1, with the options of `synthsae run`: --scale, --out, --salt, --dry-run."""
 
 import sys
 

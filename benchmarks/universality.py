@@ -1,4 +1,4 @@
-"""Run universality@1; the same as `synthsae run universality@1`, with its options (--scale, --out, --salt)."""
+"""Run universality@1, with the options of `synthsae run`: --scale, --out, --salt, --dry-run."""
 
 import sys
 

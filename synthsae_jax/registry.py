@@ -1,4 +1,4 @@
-"""Name -> object, by decorator, with an explanation of each entry that `synthsae explain` prints."""
+"""Name -> object, by decorator, with an explanation of each entry for `synthsae explain`."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ CONDITIONS = (
     "same number of active features on each token (disjoint, coupled)."
 )
 READ_SHARING = (
-    "Declared: the share of living latents that a rule calls shared. In common: the features the "
-    "models really have in common. True: the share of latents that track the same feature on both sides, "
-    "by direction (cosine .7) and by firing (F1 .5), with the range over other definitions behind "
+    "Declared: the share of living latents that a rule calls shared. In common: the features that "
+    "both models have. True: the share of latents that track the same feature on both sides, by "
+    "direction (cosine .7) and by firing (F1 .5), with the range over other definitions behind "
     "it; it is lower where training did not find the features. Right: of the pairs a rule names, "
     "how many are about the same feature. A declared share far above the true one is universality "
     "that is not there. In brackets: outside the rule's stated use."

@@ -34,11 +34,14 @@ def describe(name: str) -> str:
         size = benchmark.sizes[scale]
         cited = "pilot" if scale in ("smoke", "small") else "citable"
         lines.append(
-            f"  {scale:<9} {cited:<8} preset {size['preset']}, {size['worlds']} worlds, "
-            f"{size['instances']} instances, {sum(c.runs for c in cells)} SAEs of "
-            f"{size['n_train']:,} samples"
+            f"  {scale:<9} {cited:<8} preset {size['preset']}: {_count(size['worlds'], 'world')}, "
+            f"{_count(sum(c.runs for c in cells), 'SAE')} of {size['n_train']:,} samples"
         )
     return "\n".join(lines)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def run(

@@ -72,7 +72,7 @@ def execute(
 
 
 def plan(benchmark: Benchmark, scale: str, salt: str = "") -> str:
-    """What `execute` would do, as text: runs, compiles, memory, and a rough time on this machine."""
+    """What `execute` would do, as text: runs, compiles, memory, and a rough time here."""
     check_scale(scale)
     cells = list(benchmark.cells(scale, salt))
     programs = sorted({name for cell in cells for name in cell.programs})

@@ -29,6 +29,7 @@ _DONORS = 8
 _HALF = 8  # parts in one half of a token's trees
 _PARTS = 2 * _HALF
 _TRIES = 32
+_ROUNDS = 4
 _TILTS = (0.0, 0.5, -0.7, 1.0, -2.0, 2.0, 4.0)
 
 
@@ -93,22 +94,25 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
 
 
 def _choose_donors(key: Array, counts: Array, target: Array) -> Array:
-    """A donor for each part [n, parts], so that their counts [n, parts, donors] sum to `target`."""
+    """A donor for each part, [n, parts], whose counts [n, parts, donors] sum to `target` [n]."""
     n = counts.shape[0]
-    tilts = jnp.array(_TILTS)[None, :, None, None]
-    weights = jax.nn.softmax(tilts * counts[:, None].astype(jnp.float32), axis=-1)
-    edges = jnp.cumsum(weights, axis=-1)[:, :, None, :, :-1]  # [n, tilts, 1, parts, donors - 1]
+    halved = counts.reshape(n, 1, 1, 2, _HALF, _DONORS)
+    tilts = jnp.array(_TILTS).reshape(1, -1, 1, 1, 1, 1)
+    edges = jnp.cumsum(jax.nn.softmax(tilts * halved, axis=-1), axis=-1)[..., :-1]
     token = jnp.arange(n, dtype=jnp.uint32)[:, None]
-    lots = jnp.arange(_TRIES * _PARTS, dtype=jnp.uint32)[None]
-    lot = bits.uniform(bits.words(key, token, lots)[0]).reshape(n, 1, _TRIES, _PARTS, 1)
-    donors = jnp.sum(lot > edges, axis=-1, dtype=jnp.int32)  # [n, tilts, tries, parts]
+    blocks = jnp.arange(_TRIES * _HALF, dtype=jnp.uint32)[None]
+    lot = bits.uniform(jnp.stack(bits.words(key, token, blocks), axis=1))  # a word for each half
+    lot = jnp.moveaxis(lot.reshape(n, 1, 2, _TRIES, _HALF, 1), 2, 3)  # [n, 1, tries, 2, half, 1]
 
-    each = jnp.take_along_axis(counts[:, None, None], donors[..., None], axis=-1)[..., 0]
-    left, right = each[..., :_HALF].sum(axis=-1), each[..., _HALF:].sum(axis=-1)
-    total = left[..., :, None] + right[..., None, :]  # [n, tilts, tries, tries]
-    off = jnp.abs(total - target[:, None, None, None])
+    # the donor is how many edges its lot passes; its count, the steps between counts that it passes
+    passed = jnp.where(lot > edges, jnp.diff(halved, axis=-1), 0)
+    sums = passed.sum(axis=(-2, -1)) + halved[..., 0].sum(axis=-1)  # [n, tilts, tries, 2]
+    # in a round each left half meets another right one
+    total = [sums[..., 0] + jnp.roll(sums[..., 1], -i, axis=-1) for i in range(_ROUNDS)]
+    off = jnp.abs(jnp.stack(total, axis=1) - target[:, None, None, None])
     best = jnp.argmin(off.reshape(n, -1), axis=-1)
-    tilt, left, right = jnp.unravel_index(best, total.shape[1:])
-    row = jnp.arange(n)
-    halves = donors[row, tilt, left, :_HALF], donors[row, tilt, right, _HALF:]
-    return jnp.concatenate(halves, axis=-1)
+    shift, tilt, left = jnp.unravel_index(best, off.shape[1:])
+    row, tries = jnp.arange(n)[:, None], jnp.stack([left, (left + shift) % _TRIES], axis=-1)
+    half = jnp.arange(2)[None]
+    chosen = lot[row, 0, tries, half] > edges[row, tilt[:, None], 0, half]
+    return chosen.sum(axis=-1, dtype=jnp.int32).reshape(n, _PARTS)
