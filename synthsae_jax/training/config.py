@@ -14,8 +14,8 @@ from synthsae_jax.errors import check_choice, require
 class TrainConfig:
     """Choices of a training run, defaults as in SynthSAEBench (arXiv 2602.14687).
 
-    Only `batch_size`, `dtype` and Adam's constants are compiled in; the other numbers are traced,
-    so runs that differ in them share one program.
+    Only `batch_size`, `dtype`, Adam's constants and whether a run is long enough for a latent to
+    die are compiled in; the other numbers are traced, so runs that differ in them share a program.
     """
 
     n_samples: int = 4_000_000

@@ -101,7 +101,7 @@ def test_dead_latents_of_one_run_do_not_touch_another(six):
     np.testing.assert_array_equal(revival[finite] > 0, dead[finite] > 0)
 
 
-@pytest.mark.parametrize("window", [0, 1, 2])
+@pytest.mark.parametrize("window", [0, 1, 2, 4])  # 4: dead before the last of six steps
 def test_dead_windows_alone_and_among_others(window):
     config = dataclasses.replace(SHORT, dead_window=window)
     many = train(WORLD, A, SAE, config, SEEDS, hyper=SAE.hyper.replace(k=[1, 3, 30, 3, 3, 3]))
@@ -111,6 +111,16 @@ def test_dead_windows_alone_and_among_others(window):
     assert_same_run(many, (1,), alone(1, config=config))
     without = train(WORLD, A, tiny.sae(aux_loss_coefficient=0), config, [1])
     assert_different(tiny.pick(many.params, 1), tiny.pick(without.params, 0))
+
+
+def test_a_run_too_short_for_dead_latents_is_the_same():
+    # with a window longer than the run the auxiliary loss is left out of the program
+    sae = tiny.sae(k=30)
+    short, long = (
+        train(WORLD, A, sae, dataclasses.replace(SHORT, dead_window=w), [0]) for w in (2, 1000)
+    )
+    assert short.history["dead_latents"].max() == 0
+    assert_same_run(short, (0,), long)
 
 
 def test_a_run_broken_by_its_last_update_is_diverged():
@@ -269,7 +279,7 @@ def test_other_numbers_do_not_compile_again(six):
         lr=1e-2,
         lr_warm_up_steps=1,
         lr_decay_steps=1,
-        dead_window=7,
+        dead_window=1,
         grad_clip=None,
         history_points=2,
     )
