@@ -26,7 +26,7 @@ def bench(monkeypatch):
         def made(*args, out, **options):
             calls.append((call, *args, out, options))
             out.mkdir(parents=True, exist_ok=True)
-            return SimpleNamespace(summary=lambda: "F1 .5")
+            return SimpleNamespace(tables=lambda: ["F1 .5"])
 
         return made
 
