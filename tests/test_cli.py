@@ -48,7 +48,7 @@ def test_run_hands_on_scale_and_place_and_keeps_the_table(bench, tmp_path, capsy
     assert cli.main(["run", "probe@1", "--scale", "small", "--out", str(out)]) == 0
     assert bench == [("run", "probe@1", out, {"scale": "small"}), ("page", out, {})]
     assert (out / "summary.txt").read_text() == "F1 .5\n"
-    assert capsys.readouterr().out == f"F1 .5\nThe page: {out / 'report.html'}\n"
+    assert capsys.readouterr().out == f"F1 .5\n\nThe page: {out / 'report.html'}\n"
 
 
 def test_run_has_a_place_of_its_own_for_each_scale(bench, tmp_path, monkeypatch):

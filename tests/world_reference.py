@@ -151,6 +151,17 @@ def sd_z(x, y):
 # ---- worlds ------------------------------------------------------------------------------------
 
 
+# 256 features in four grown trees of depth 2 and 172 free ones, all with exclusion
+FOREST = worlds.WorldConfig(
+    n_features=256,
+    firing=worlds.Zipfian(exponent=0.5, max_prob=0.4, min_prob=2e-3),
+    hierarchy=worlds.HierarchyConfig(4, 4, 2, 1.0, compensation="saelens"),
+    correlation=worlds.LowRank(rank=10, scale=0.15),
+    mean=worlds.LinearMagnitude(5.0, 4.0),
+    std=worlds.FoldedNormal(0.5, 0.5),
+)
+
+
 def tree_world(portion=1.0, scaled=False, sure=False, correlation=None):
     """48 features: 26 in three uneven trees, ids out of order, and 22 free ones.
 

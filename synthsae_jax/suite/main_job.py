@@ -33,11 +33,11 @@ CONDITIONS = (
     family.DISJOINT_COUPLED,
 )
 ARTEFACT_SIZE: Mapping[str, Any] = {
-    "n_train": 230_400,
+    "n_train": 281_600,
     "n_eval": 40_960,
     "batch_size": 512,
     "lr": 3e-3,
-    "dead_window": 1000,  # more than there are steps: compiling the revival would take longer
+    "dead_window": 100,
     "seeds": 3,
 }
 FAMILY_SIZE: Mapping[str, Any] = {

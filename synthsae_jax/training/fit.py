@@ -26,6 +26,7 @@ from synthsae_jax.worlds.records import Instance, World
 from synthsae_jax.worlds.stream import draw
 
 Array = jax.Array
+_LONG_RUN = 2000  # steps
 Progress = Callable[[int, int, dict[str, np.ndarray]], None]
 
 
@@ -89,7 +90,7 @@ def train(
         config.batch_size,
         world.probabilities.ndim == 2,
         own_streams,
-        deaths=config.n_steps > config.dead_window + 1,
+        revival=_revival(config),
     )
     state = _start(program, jnp.asarray(init_seeds), numbers.hyper)
     state, history = _loop(program, config, world, instance, numbers, data_seeds, state, progress)
@@ -120,7 +121,17 @@ class _Program:
     batch_size: int
     world_stacked: bool
     own_streams: bool
-    deaths: bool  # False: too few steps for any latent to count as dead
+    revival: str  # is the auxiliary loss compiled in: "never", "always", "while some are dead"
+
+
+def _revival(config: TrainConfig) -> str:
+    """The auxiliary loss is 0 for a run without dead latents, so it can be left out meanwhile.
+
+    That takes both steps to be compiled, which only a long run earns back.
+    """
+    if config.n_steps <= config.dead_window + 1:
+        return "never"
+    return "while some are dead" if config.n_steps > _LONG_RUN else "always"
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -184,14 +195,13 @@ def _chunk(
 
     def one_step(state, step):
         x, overflow = batches(world, instance, data_seeds, step)
-        # The auxiliary loss is 0 for a run without dead latents; while no run has any, it is not
-        # computed at all. (A condition per run would compute both branches under vmap.)
-        dead = jnp.any(state.since_fired > numbers.dead_window[..., None])
-        living = all_runs(False)
-        if program.deaths:
-            state, report = jax.lax.cond(dead, all_runs(True), living, state, numbers, x, step)
+        if program.revival == "while some are dead":
+            # one condition for all runs: a condition per run computes both branches under vmap
+            dead = jnp.any(state.since_fired > numbers.dead_window[..., None])
+            with_aux, without = all_runs(True), all_runs(False)
+            state, report = jax.lax.cond(dead, with_aux, without, state, numbers, x, step)
         else:
-            state, report = living(state, numbers, x, step)
+            state, report = all_runs(program.revival == "always")(state, numbers, x, step)
         return state, report, jnp.sum(overflow)
 
     def body(i, carry):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from synthsae_jax.worlds.capacity import raise_on_overflow
 from synthsae_jax.worlds.records import Codes, World
 from synthsae_jax.worlds.tree import draw_tree, factor_draw
-from synthsae_jax.worlds.twin import match_counts
+from synthsae_jax.worlds.twin import draw_equal_counts, draw_pair
 
 Array = jax.Array
 
@@ -38,15 +38,15 @@ def _draw(key: Array, world: World, n: int) -> Codes:
         jax.random.fold_in(key, i) for i in range(4)
     )
     factors = factor_draw(key_factors, world, n)
-    first, _ = draw_tree(key_first, world, factors)
     if world.copies == 1:
-        return first
-    own = factor_draw(key_own_factors, world, n)
-    factors = jnp.where(world.shared_factors, factors, own)
+        return draw_tree(key_first, world, factors)[0]
+    keys = jnp.stack([key_first, key_second])
     if world.equal_counts:
-        second = match_counts(key_second, world, factors, first)
+        first, second = draw_equal_counts(keys, world, factors)
     else:
-        second, _ = draw_tree(key_second, world, factors)
+        own = factor_draw(key_own_factors, world, n)
+        own = jnp.where(world.shared_factors, factors, own)
+        first, second = draw_pair(keys, world, jnp.stack([factors, own]))
     # an empty slot must point one past the whole registry, not past one half of it
     base = world.n_base
     return Codes(

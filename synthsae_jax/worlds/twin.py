@@ -48,8 +48,15 @@ def twin(world: World, coupling: str = "factors") -> World:
     )
 
 
-def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Codes:
-    """Codes of the second copy with as many active features per token as `first` has.
+def draw_pair(keys: Array, world: World, factors: Array) -> tuple[Codes, Codes]:
+    """Codes of both copies, drawn from keys [2] and the copula states [2, n, r] of each."""
+    # one after the other, so that the large program of a draw is compiled once
+    both = jax.lax.map(lambda given: draw_tree(given[0], world, given[1])[0], (keys, factors))
+    return tuple(jax.tree.map(lambda x: x[i], both) for i in range(2))
+
+
+def draw_equal_counts(keys: Array, world: World, factors: Array) -> tuple[Codes, Codes]:
+    """Codes of both copies with, on nearly every token, equally many active features.
 
     Given the factors, whole trees are independent of each other. So twelve draws of the copy are
     cut into 16 random parts by tree, and choosing a donor for each part at random is again an exact
@@ -60,15 +67,19 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
     classes of features (roots, free ones) move by up to 2 %, and some per cent of the tokens miss
     their count.
     """
-    key_parts, key_choice, key_draws = jax.random.split(key, 3)
-    n = first.indices.shape[0]
+    key_parts, key_choice, key_donors = jax.random.split(keys[1], 3)
+    draws = jax.lax.map(
+        lambda key: draw_tree(key, world, factors)[0],
+        jnp.concatenate([keys[:1], jax.random.split(key_donors, _DONORS)]),
+    )
+    first = jax.tree.map(lambda x: x[0], draws)
+    donated = jax.tree.map(lambda x: x[1:], draws)
+    n = factors.shape[0]
     token = jnp.arange(n, dtype=jnp.uint32)[:, None]
     root = jnp.append(roots_of(world.forest.parent, world.levels), world.n_base)
 
-    draws = jax.lax.map(
-        lambda key: draw_tree(key, world, factors)[0], jax.random.split(key_draws, _DONORS)
-    )
-    ids, values = (jnp.moveaxis(x, 0, 1) for x in (draws.indices, draws.values))  # [n, donors, K]
+    # [n, donors, K]
+    ids, values = (jnp.moveaxis(x, 0, 1) for x in (donated.indices, donated.values))
     part = bits.words(key_parts, token[..., None], root[ids])[0] % _PARTS
     # counts[n, part, donor]
     counts = jnp.stack(
@@ -85,13 +96,14 @@ def match_counts(key: Array, world: World, factors: Array, first: Codes) -> Code
     kept, count = compact(mask.reshape(n, -1), slots)
     empty = kept == mask[0].size
     kept = jnp.minimum(kept, mask[0].size - 1)
-    return Codes(
+    second = Codes(
         indices=jnp.where(
             empty, world.n_base, jnp.take_along_axis(ids.reshape(n, -1), kept, axis=-1)
         ),
         values=jnp.where(empty, 0.0, jnp.take_along_axis(values.reshape(n, -1), kept, axis=-1)),
-        overflow=(count > slots) | draws.overflow.any(axis=0),
+        overflow=(count > slots) | donated.overflow.any(axis=0),
     )
+    return first, second
 
 
 def _choose_donors(key: Array, counts: Array, target: Array) -> Array:

@@ -13,7 +13,7 @@ import tiny
 
 from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.training import RunState, TrainConfig, train, train_step
+from synthsae_jax.training import RunState, TrainConfig, fit, train, train_step
 from synthsae_jax.training.fit import _chunk
 from synthsae_jax.training.step import Adam, Numbers
 
@@ -121,6 +121,16 @@ def test_a_run_too_short_for_dead_latents_is_the_same():
     )
     assert short.history["dead_latents"].max() == 0
     assert_same_run(short, (0,), long)
+
+
+def test_a_long_run_leaves_revival_out_while_nobody_is_dead(monkeypatch):
+    # both forms of the step are compiled then, and one condition picks
+    short = train(WORLD, A, SAE, SHORT, SEEDS)
+    monkeypatch.setattr(fit, "_LONG_RUN", 0)
+    long = train(WORLD, A, SAE, SHORT, SEEDS)
+    assert short.history["dead_latents"].max() > 0
+    chex.assert_trees_all_close(long.params, short.params, atol=ALONE)
+    np.testing.assert_allclose(long.history["loss"], short.history["loss"], rtol=ALONE)
 
 
 def test_a_run_broken_by_its_last_update_is_diverged():

@@ -50,7 +50,8 @@ def test_dense_codes_and_activations(world, codes):
     instance = instance_of(world)
     dense = np.asarray(worlds.densify(codes, F))
     np.testing.assert_array_equal(dense, dense_of(codes))
-    x = dense.astype(np.float64) @ np.asarray(instance.dictionary, np.float64) + instance.bias
+    rows, bias = (np.asarray(a, np.float64) for a in (instance.dictionary, instance.bias))
+    x = dense.astype(np.float64) @ rows + bias
     np.testing.assert_allclose(worlds.embed(instance, codes), x, atol=1e-5)
 
 

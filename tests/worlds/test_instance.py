@@ -103,7 +103,7 @@ def test_structured_instances_share_relations_without_sharing_directions(world):
 
 @pytest.mark.parametrize("correlated", ["factors", "dense"])
 def test_the_embedding_puts_relatives_and_cofiring_features_close(correlated):
-    angle = np.linspace(0, np.pi / 2, 48)
+    angle = np.linspace(0, np.pi, 48)
     factor = 0.9 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     latent = factor @ factor.T + 0.19 * np.eye(48)
     pair = (factor, np.full(48, 0.19)) if correlated == "factors" else latent
@@ -115,8 +115,8 @@ def test_the_embedding_puts_relatives_and_cofiring_features_close(correlated):
     free = np.asarray(world.forest.free)
     near = np.abs(free[:, None] - free) == 1
     far = np.abs(free[:, None] - free) > 18
-    # half of a free feature's row is its loadings: close ones have cosine near 1/2, far ones near 0
-    assert cosine[np.ix_(free, free)][near].mean() > 0.3
+    # half of a free feature's row is its loadings, so neighbours have a cosine of .4 to .5
+    assert cosine[np.ix_(free, free)][near].mean() > 0.25
     assert cosine[np.ix_(free, free)][near].mean() > cosine[np.ix_(free, free)][far].mean() + 0.2
     assert cosine[child, parent[child]].mean() > 0.7
 

@@ -5,21 +5,19 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from world_reference import organised_world, tree_world
+from world_reference import FOREST, organised_world, tree_world
 
 from synthsae_jax import worlds
 from synthsae_jax.worlds.presence import presence, roots_of
-from synthsae_jax.worlds.torch_stream import DEFAULT_SEED
 
 SHARES = np.linspace(0, 1, 21)
 shared_features = jax.jit(worlds.shared_features)
 
 
-@pytest.fixture(scope="module", params=["trees", "organised", "mini"])
+@pytest.fixture(scope="module", params=["trees", "organised", "grown"])
 def world(request):
-    if request.param == "mini":
-        config, slots = worlds.preset("mini").world, (8, 24, 16, 16, 32)
-        return worlds.init_world(jax.random.key(DEFAULT_SEED), config, slots=slots)
+    if request.param == "grown":
+        return worlds.init_world(jax.random.key(0), FOREST, slots=(8, 24, 16, 16, 32))
     return tree_world() if request.param == "trees" else organised_world()
 
 

@@ -10,23 +10,21 @@ from synthsae_jax import worlds
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.worlds.forest import feature_levels
 
-
-# name -> features, dimensions, trees, width, k
+# name -> features, dimensions, trees, width
 TABLE = {
-    "micro": (256, 64, 0, 128, 5),
-    "mini": (256, 64, 4, 96, 4),
-    "1k": (1024, 128, 8, 256, 10),
-    "4k": (4096, 256, 32, 1024, 15),
-    "synthsaebench-16k": (16_384, 768, 128, 4096, 25),
-    "synthsaebench-16k-v1": (16_384, 768, 128, 4096, 25),
+    "micro": (256, 64, 0, 128),
+    "1k": (1024, 128, 8, 256),
+    "4k": (4096, 256, 32, 1024),
+    "synthsaebench-16k": (16_384, 768, 128, 4096),
+    "synthsaebench-16k-v1": (16_384, 768, 128, 4096),
 }
 # enough for all tokens drawn here, so that no pilot is needed
 SLOTS = {"4k": (24, 48, 24, 24, 24, 88), "synthsaebench-16k": (40, 88, 40, 40, 40, 144)}
 
 
 def test_the_table():
-    assert worlds.preset_names() == tuple(TABLE)
-    for name, (n_features, dim, trees, width, k) in TABLE.items():
+    assert set(TABLE) <= set(worlds.preset_names())
+    for name, (n_features, dim, trees, width) in TABLE.items():
         preset = worlds.preset(name)
         tree = preset.world.hierarchy
         roots = 0 if tree is None else tree.total_root_nodes
@@ -35,9 +33,10 @@ def test_the_table():
             n_features,
             dim,
         )
-        assert (roots, preset.d_sae, preset.k) == (trees, width, k)
+        assert (roots, preset.d_sae) == (trees, width)
         explanation = worlds.presets.explanation(name)
         assert f"{n_features:,}" in explanation.what
+    assert worlds.preset("synthsaebench-16k").k == 25
 
 
 def test_children_are_scaled_where_the_table_says():
@@ -56,8 +55,8 @@ def test_an_unknown_name():
 
 def test_micro_has_the_l0_it_was_scaled_to():
     world = worlds.init_world(jax.random.key(0), worlds.preset("micro").world, slots=(1, 32, 32))
-    # magnitudes have mean 4 to 5 and sd about .6: none is cut to 0
-    np.testing.assert_allclose(worlds.expected_l0(world), 6, rtol=1e-5)
+    # magnitudes have mean 4 to 5 and sds up to 2: few are cut to 0
+    np.testing.assert_allclose(worlds.expected_l0(world), 6, rtol=1e-3)
 
 
 def test_the_published_world_has_its_published_sparsity():

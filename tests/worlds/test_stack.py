@@ -30,7 +30,7 @@ def world_of(seed, slots=(2, 9, 3, 12), n_features=F, hierarchy=TREE, **options)
 
 
 def instance_of(world, seed, **options):
-    config = worlds.InstanceConfig(8, orthogonalize_steps=0, bias_norm=1.0, **options)
+    config = worlds.InstanceConfig(8, **{"orthogonalize_steps": 0, "bias_norm": 1.0, **options})
     return worlds.init_instance(jax.random.key(seed), world, config)
 
 
