@@ -33,7 +33,7 @@ CONDITIONS = (
     family.DISJOINT_COUPLED,
 )
 ARTEFACT_SIZE: Mapping[str, Any] = {
-    "n_train": 281_600,
+    "n_train": 256_000,
     "n_eval": 40_960,
     "batch_size": 512,
     "lr": 3e-3,
@@ -46,7 +46,7 @@ FAMILY_SIZE: Mapping[str, Any] = {
     "worlds": 1,
     "instances": 1,
     "seeds": 3,
-    "n_train": 128_000,
+    "n_train": 102_400,
     "n_match": 32_768,
     "batch_size": 256,
     "lr": 1e-2,

@@ -52,7 +52,7 @@ def draw_pair(keys: Array, world: World, factors: Array) -> tuple[Codes, Codes]:
     """Codes of both copies, drawn from keys [2] and the copula states [2, n, r] of each."""
     # one after the other, so that the large program of a draw is compiled once
     both = jax.lax.map(lambda given: draw_tree(given[0], world, given[1])[0], (keys, factors))
-    return tuple(jax.tree.map(lambda x: x[i], both) for i in range(2))
+    return tuple(jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
 
 
 def draw_equal_counts(keys: Array, world: World, factors: Array) -> tuple[Codes, Codes]:

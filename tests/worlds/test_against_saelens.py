@@ -83,18 +83,14 @@ def test_l0_has_their_mean_and_spread(ours, theirs):
     assert abs(sd - theirs["sd_l0"]) < SIGMA * error
 
 
-def test_magnitudes_have_their_means(model, ours, theirs):
-    world, _ = model
+def test_magnitudes_have_their_means(ours, theirs):
     often = ours["fired"] > 100
     mean = ours["value"] / np.maximum(ours["fired"], 1)
     spread = np.sqrt(np.maximum(ours["square"] / np.maximum(ours["fired"], 1) - mean**2, 1e-12))
-    # their mean is over all samples or over active ones; both are tested the same way
-    per_active = theirs["mean_value"]
-    if np.median(per_active) < 1:
-        per_active = per_active / np.maximum(theirs["firing_rate"], 1e-12)
-    error = spread * np.sqrt(1 / ours["fired"].clip(1) + 1 / (theirs["firing_rate"] * 4e5).clip(1))
-    z = ((mean - per_active) / error)[often]
-    assert np.abs(z).max() < SIGMA
+    firings = (theirs["firing_rate"] * theirs["samples"]).clip(1)
+    error = spread * np.sqrt(1 / ours["fired"].clip(1) + 1 / firings)
+    per_firing = theirs["mean_value"] / np.maximum(theirs["firing_rate"], 1e-12)
+    assert np.abs((mean - per_firing) / error)[often].max() < SIGMA
 
 
 def test_hierarchy_and_exclusion_are_never_violated(model, ours):

@@ -13,7 +13,7 @@ from world_reference import FOREST, TAIL, densify, organised_world, rate_p, samp
 from synthsae_jax import worlds
 from synthsae_jax.errors import ConfigError
 
-N, BATCHES = 4096, 12
+N, BATCHES = 4096, 8
 SIGMA = 4.5
 
 
