@@ -14,6 +14,7 @@ from synthsae_jax import worlds
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.worlds.dictionary import gram_correlation
 from synthsae_jax.worlds.instance import GEOMETRIES
+from synthsae_jax.worlds.records import Codes
 from synthsae_jax.worlds.structure import embedding
 
 SIGMA = 4.5
@@ -196,8 +197,9 @@ def test_your_own_dictionary(world):
     )
     np.testing.assert_array_equal(a.bias, np.arange(5))
     assert a.present.all()
-    codes = worlds.sample_codes(jax.random.key(0), world, 16)
+    codes = Codes(jnp.array([[3, 48]]), jnp.array([[2.0, 0.0]]), jnp.zeros(1, bool))
     np.testing.assert_array_equal(worlds.observe(a, codes).values, codes.values)
+    np.testing.assert_allclose(worlds.embed(a, codes)[0], a.bias + 2 * a.dictionary[3], rtol=1e-6)
     assert (worlds.make_instance(world, rows).bias == 0).all()
 
 

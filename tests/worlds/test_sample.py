@@ -226,12 +226,11 @@ def test_too_many_candidates_at_the_top_are_flagged(key):
 
 def test_an_eager_call_raises_and_names_slots_that_suffice(key):
     world = free_world(9).replace(slots=(1, 4, 4))
-    lost = int(sample(key, world, 64).overflow.sum())
-    with pytest.raises(ConfigError, match=rf"{lost} of 64 samples .* \(1, 4, 4\)") as info:
+    with pytest.raises(ConfigError, match=r"\d+ of 64 samples .* \(1, 4, 4\)") as info:
         worlds.sample_codes(key, world, 64)
     wanted = re.search(r"slots=\(([\d, ]+)\)", str(info.value)).group(1)
     slots = tuple(int(s) for s in wanted.split(","))
-    assert not sample(key, world.replace(slots=slots), 64).overflow.any()
+    assert not worlds.sample_codes(key, world.replace(slots=slots), 64).overflow.any()
 
 
 def test_pilot_slots_are_enough_and_not_wasteful():
