@@ -5,6 +5,9 @@ latent tracks, `match_report` holds the one against the other. `PairCounts` and 
 the counting in a stream. Knows nothing of worlds or SAEs: it sees arrays.
 """
 
+import importlib
+import pkgutil
+
 from synthsae_jax.matching.alignment import align, fit_procrustes, procrustes_from_covariance
 from synthsae_jax.matching.columns import match_metrics
 from synthsae_jax.matching.counts import PairCounts, count_scores, firing_counts
@@ -16,6 +19,10 @@ from synthsae_jax.matching.scores import Score, register_score, score, scores
 from synthsae_jax.matching.solvers import solve, solvers
 from synthsae_jax.matching.truth import METHODS as TRUTH_METHODS
 from synthsae_jax.matching.truth import TruthCounts, truth_from_counts, truth_map
+
+# a file with a score, solver or null of its own needs no mention here
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 
 def score_names() -> tuple[str, ...]:

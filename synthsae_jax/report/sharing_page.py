@@ -81,7 +81,8 @@ def quick(rows: Sequence[Row], width: str) -> Contents:
             "SAEs of width 256 on saelens-1k, a synthetic model written by SAELens with 1,024 "
             f"features in 128 dimensions: {recovery[0]['n_train']:,} training samples, {seeds} "
             "init seeds each, all settings of an architecture in one compiled program. Chance is "
-            "an untrained SAE, the ceiling the 256 most frequent features with their true codes."
+            "an untrained topk SAE of k 10, the ceiling the 256 most frequent features with their "
+            "true codes."
         )
         caption = f"Recovery on the reference artefact. {marks.READING}"
         sections.append(

@@ -154,7 +154,7 @@ def _recover(name: str, settings: Mapping[str, int], tick: Tick) -> list[Row]:
     rows = table.run_rows(shared, result, [0], found, "", labels)
     if name != next(iter(ON_ARTEFACT)):
         return rows
-    # the levels hardly depend on which rule picks the k latents: one set serves every setting
+    # one set of levels, those of topk, serves every setting: the page says so
     tick(0.9, "chance and ceiling")
     top = metrics.most_frequent(worlds.expected_rates(world), instance, d_sae)
     ceiling = metrics.oracle_levels(world, instance, top, size["n_eval"])

@@ -35,7 +35,7 @@ class Rule:
 rules: Registry[Rule] = Registry("matching rule")
 
 
-def _rule(
+def matching_rule(
     name: str,
     explanation: Explanation,
     stated_use: Callable[[Condition], bool],
@@ -48,7 +48,7 @@ def _rule(
     return add
 
 
-@_rule(
+@matching_rule(
     "best_correlation_0.1",
     Explanation(
         what="Each latent of B goes to the latent of A it correlates best with, and is called "
@@ -68,7 +68,7 @@ def best_correlation(view: PairView) -> Matching:
     return matching.solve("argmax", scores, 0.1, **alive)
 
 
-@_rule(
+@matching_rule(
     "decoder_cosine_0.7_raw",
     Explanation(
         what="Optimal one-to-one assignment by decoder cosine; shared where it is at least .7.",
@@ -84,7 +84,7 @@ def raw_cosine(view: PairView) -> Matching:
     return _by_cosine(view, view.W_dec_b)
 
 
-@_rule(
+@matching_rule(
     "decoder_cosine_0.7_aligned",
     Explanation(
         what="As decoder_cosine_0.7_raw, after a rotation fitted on paired activations maps B's "
