@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -19,6 +20,8 @@ from synthsae_jax.saes.records import (
     Options,
     Rules,
     SAEParams,
+    no_weights,
+    one_block,
 )
 
 Array = jax.Array
@@ -35,17 +38,45 @@ def architecture(
     sparsity: str,
     example: dict[str, Any],
     check: Callable[[Any, Any], None] = lambda options, numbers: None,
+    penalty: str | None = None,
+    frozen: Callable[[Any], tuple[str, ...]] = no_weights,
+    blocks: Callable[[Any], tuple[int, ...]] = one_block,
+    extra_axes: Mapping[str, int | None] = MappingProxyType({}),
+    solves: bool = True,
 ) -> Callable[[Callable[[Any], Rules]], Callable[[Any], Rules]]:
     """Decorator that registers a factory `(options) -> Rules` as an architecture.
 
     `options` and `hyper` list the accepted option names with their defaults: static choices in
     the one, traced numbers in the other. `check` sees both before anything is built and raises
-    `ConfigError`. The other fields are those of `Architecture`.
+    `ConfigError`. The rest is for the tests and for training, and defaults to the usual:
+
+    - `penalty`: where sparsity is "penalty", the number that buys it; matched L0 steers it.
+    - `frozen`: the weights that no training moves, given the options.
+    - `blocks`: sizes of the blocks of latents within which their order means nothing to encode
+      and decode.
+    - `extra_axes`: for each of `SAEParams.extra` the axis that counts latents, or None.
+    - `solves`: False where even orthogonal features need not come out.
     """
     check_choice("sparsity", sparsity, SPARSITY)
+    require(
+        penalty is None or sparsity == "penalty",
+        f"SAE {name!r}: {penalty!r} can be its penalty only with sparsity 'penalty'.",
+    )
 
     def add(factory: Callable[[Any], Rules]) -> Callable[[Any], Rules]:
-        record = Architecture(factory, options, hyper, sparsity, example, check)
+        record = Architecture(
+            factory,
+            options,
+            hyper,
+            sparsity,
+            example,
+            check,
+            penalty,
+            frozen,
+            blocks,
+            extra_axes,
+            solves,
+        )
         architectures.register(name, explanation)(record)
         return factory
 
@@ -157,6 +188,10 @@ class SAE:
     def finalize(self, params: SAEParams, state=None) -> SAEParams:
         """Weights for inference: running thresholds written in, scales folded."""
         return self._rules.finalize(params, self._carried(state))
+
+    def project(self, params: SAEParams) -> SAEParams:
+        """Weights after an update, back where the architecture allows them to be."""
+        return self._rules.project(params)
 
     def config(self) -> dict[str, Any]:
         """All options by name as plain Python values; `build(sae.name, **config)` undoes it."""

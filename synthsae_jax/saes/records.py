@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +26,20 @@ class SAEParams:
     b_gate: Array | None = None  # [L]: bias of a gate
     b_mag: Array | None = None  # [L]: bias of a gated magnitude
     r_mag: Array | None = None  # [L]: log scale of a gated magnitude's encoder
+    extra: dict[str, Array] | None = None  # weights that only this architecture has, by name
+
+
+# which axis of a weight counts latents; None: it has none. Extra ones are declared where they are
+LATENT_AXES: Mapping[str, int | None] = {
+    "W_enc": 1,
+    "b_enc": 0,
+    "W_dec": 0,
+    "b_dec": None,
+    "threshold": 0,
+    "b_gate": 0,
+    "b_mag": 0,
+    "r_mag": 0,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +75,21 @@ class Options:
             )
 
 
+def as_they_are(params: SAEParams) -> SAEParams:
+    """The weights unchanged: most architectures leave them where an update puts them."""
+    return params
+
+
+def no_weights(options: Options) -> tuple[str, ...]:
+    """Names of no weights: most architectures train all they have."""
+    return ()
+
+
+def one_block(options: Options) -> tuple[int, ...]:
+    """All latents in one block: their order means nothing."""
+    return (options.d_sae,)
+
+
 class Rules(NamedTuple):
     """The pure functions of one architecture with its options filled in.
 
@@ -75,6 +104,7 @@ class Rules(NamedTuple):
     loss: Callable[..., tuple[Array, dict]]  # (params, x, dead, hyper, state, key)
     init_state: Callable[[], Any]  # () -> state
     finalize: Callable[..., SAEParams]  # (params, state)
+    project: Callable[[SAEParams], SAEParams] = as_they_are  # after each update of the weights
 
 
 @struct.dataclass
@@ -97,6 +127,11 @@ class Architecture:
     sparsity: str  # what bounds the latents of the training rule: see `SPARSITY`
     example: dict[str, Any]  # options of a small one (d_in 8, d_sae 16); tests build it
     check: Callable[[Any, Any], None]  # (options, numbers) -> None, or raises ConfigError
+    penalty: str | None  # the number that buys sparsity
+    frozen: Callable[[Any], tuple[str, ...]]  # (options) -> weights never trained
+    blocks: Callable[[Any], tuple[int, ...]]  # (options) -> sizes of exchangeable latents
+    extra_axes: Mapping[str, int | None]  # as LATENT_AXES, for `SAEParams.extra`
+    solves: bool  # whether it finds orthogonal features, MCC > .99
 
 
 SPARSITY = (

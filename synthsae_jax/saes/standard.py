@@ -54,6 +54,7 @@ def _check(options: StandardOptions, hyper: StandardHyper) -> None:
     sparsity="penalty",
     example={"l1_coefficient": 0.02},
     check=_check,
+    penalty="l1_coefficient",
 )
 def standard(options: StandardOptions) -> Rules:
     """The rules of an L1 SAE; training and inference encode alike.

@@ -100,7 +100,7 @@ def train_step(
     gradient = jax.tree.map(lambda g: g * scale, gradient)
     direction, optimizer = adam.transform().update(gradient, state.optimizer)
     lr = learning_rate(numbers, step)
-    params = jax.tree.map(lambda p, d: p - lr * d, state.params, direction)
+    params = sae.project(jax.tree.map(lambda p, d: p - lr * d, state.params, direction))
 
     fires = info["latents"] != 0
     since_fired = jnp.where(jnp.any(fires, axis=0), 0, state.since_fired + 1)

@@ -9,13 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import saes
-from synthsae_jax.saes.records import SPARSITY
-
-LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_dec": None}  # every other weight is a vector [L]
+from synthsae_jax.saes.records import LATENT_AXES, SPARSITY
 
 
 def weights(params) -> dict[str, jax.Array]:
-    return {n: v for n, v in vars(params).items() if v is not None}
+    own = {n: v for n, v in vars(params).items() if v is not None and n != "extra"}
+    return own | {f"extra/{n}": v for n, v in (params.extra or {}).items()}
+
+
+def latent_axis(sae, name: str) -> int | None:
+    if name.startswith("extra/"):
+        return saes.architectures[sae.name].extra_axes[name.removeprefix("extra/")]
+    return LATENT_AXES[name]
+
+
+def frozen(sae) -> set[str]:
+    return set(saes.architectures[sae.name].frozen(sae.options))
 
 
 def outputs(tools, sae, x, params=None):
@@ -23,14 +32,15 @@ def outputs(tools, sae, x, params=None):
     return tools.outputs(sae.static, params, x, sae.hyper, sae.init_state())
 
 
-def permuted(params, order):
-    changes = {
-        name: value
-        if LATENT_AXIS.get(name, 0) is None
-        else np.take(np.asarray(value), order, axis=LATENT_AXIS.get(name, 0))
-        for name, value in weights(params).items()
-    }
-    return params.replace(**changes)
+def permuted(sae, params, order):
+    def moved(name, value):
+        axis = latent_axis(sae, name)
+        return value if axis is None else np.take(np.asarray(value), order, axis=axis)
+
+    found = {name: moved(name, value) for name, value in weights(params).items()}
+    extra = {n.removeprefix("extra/"): v for n, v in found.items() if n.startswith("extra/")}
+    own = {n: v for n, v in found.items() if not n.startswith("extra/")}
+    return params.replace(**own, extra=extra or None)
 
 
 def test_loss_is_the_sum_of_its_terms_with_finite_nonzero_gradients(sae, tools, x, dead):
@@ -44,7 +54,7 @@ def test_loss_is_the_sum_of_its_terms_with_finite_nonzero_gradients(sae, tools, 
     assert info["latents"].shape == (x.shape[0], sae.d_sae)
     for name, value in weights(gradient).items():
         assert np.isfinite(value).all(), name
-        assert np.any(value != 0), name
+        assert np.any(value != 0) == (name not in frozen(sae)), name
 
 
 def test_no_dead_latent_costs_nothing(sae, tools, x):
@@ -75,9 +85,13 @@ def test_the_training_rule_is_as_sparse_as_declared(sae, tools, x):
 
 
 def test_permuting_latents_permutes_codes_and_keeps_reconstructions(sae, tools, x):
-    order = np.random.default_rng(2).permutation(sae.d_sae)
+    rng = np.random.default_rng(2)
+    blocks = np.split(
+        np.arange(sae.d_sae), np.cumsum(saes.architectures[sae.name].blocks(sae.options))[:-1]
+    )
+    order = np.concatenate([rng.permutation(block) for block in blocks])
     before = outputs(tools, sae, x)
-    after = outputs(tools, sae, x, permuted(tools.random_params(sae), order))
+    after = outputs(tools, sae, x, permuted(sae, tools.random_params(sae), order))
     for name in ("latents", "train_latents", "final_latents"):
         expected = np.asarray(getattr(before, name))[:, order]
         np.testing.assert_allclose(getattr(after, name), expected, rtol=1e-5, atol=1e-6)
