@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import ConfigError, require, unknown_name
 from synthsae_jax.saes import SAE, architectures
 from synthsae_jax.training.config import TrainConfig
+from synthsae_jax.training.schedules import Ramp
 from synthsae_jax.training.step import Numbers
 from synthsae_jax.worlds.inputs import whole_seeds
 
@@ -48,10 +49,60 @@ def data_streams(
     return seeds_of_runs("data_seed", values, n_instances, n_runs), True
 
 
+def steered_penalty(config: TrainConfig, sae: SAE, target_l0: Any = None) -> str | None:
+    """The number that matched L0 steers, None where it is off. Raises where there is none."""
+    if config.target_l0 is None and target_l0 is None:
+        return None
+    penalties = {name: architectures[name].penalty for name in architectures.names()}
+    penalty = penalties.get(sae.name)
+    if penalty is None:
+        known = ", ".join(name for name, number in penalties.items() if number)
+        raise ConfigError(
+            f"target_l0 steers a penalty, and SAE {sae.name!r} has none: set its k. With one: "
+            f"{known}."
+        )
+    require(
+        all(ramp.name != penalty for ramp in config.anneal),
+        f"{penalty} cannot be annealed and steered to a target L0 at once.",
+    )
+    return penalty
+
+
+def check_resampling(config: TrainConfig, sae: SAE) -> None:
+    """Raise where dead latents are to start again and their decoder rows cannot be set."""
+    if config.resample_every is None or sae.name not in architectures:
+        return
+    fixed = architectures[sae.name].frozen(sae.options)
+    require(
+        "W_dec" not in fixed,
+        f"TrainConfig.resample_every sets decoder rows, which SAE {sae.name!r} keeps fixed.",
+    )
+
+
+def _ramps(config: TrainConfig, sae: SAE, shape: tuple[int, ...]) -> dict[str, Ramp]:
+    numbers = vars(sae.hyper)
+    for ramp in config.anneal:
+        if numbers.get(ramp.name) is None:
+            known = [n for n, v in numbers.items() if v is not None]
+            raise unknown_name(f"number of SAE {sae.name!r} to anneal", ramp.name, known)
+    return {
+        a.name: Ramp(
+            start=_spread(a.start, shape, np.float32),
+            steps=_spread(a.steps or config.n_steps, shape, np.int32),
+        )
+        for a in config.anneal
+    }
+
+
 def numbers_of_runs(
-    config: TrainConfig, sae: SAE, hyper: Any, lr: Any, init_seeds: np.ndarray
+    config: TrainConfig,
+    sae: SAE,
+    init_seeds: np.ndarray,
+    hyper: Any = None,
+    lr: Any = None,
+    target_l0: Any = None,
 ) -> Numbers:
-    """The traced numbers of all runs [I, R]; None takes `hyper` from the SAE, `lr` from config."""
+    """The traced numbers of all runs [I, R]; None takes `hyper` from the SAE, else from config."""
     shape = init_seeds.shape
     own, record = jax.tree.flatten(sae.hyper)
     try:
@@ -67,12 +118,22 @@ def numbers_of_runs(
     if sae.name in architectures:  # a wrapped SAE is in none, and has no numbers
         for run in np.ndindex(shape):
             of_run = jax.tree.map(lambda leaf, run=run: leaf[run], hyper)
+            starts = {ramp.name: ramp.start for ramp in config.anneal}
             architectures[sae.name].check(sae.options, of_run)
+            architectures[sae.name].check(sae.options, of_run.replace(**starts))
     lr = _spread(config.lr if lr is None else lr, shape, np.float32)
     require(bool(np.all(lr > 0)), f"lr must be > 0 for every run, got {lr.min()}.")
+    target = config.target_l0 if target_l0 is None else target_l0
+    target = _spread(1.0 if target is None else target, shape, np.float32)
+    require(
+        bool(np.all((target > 0) & (target <= sae.d_sae))),
+        f"target_l0 must lie in 0..d_sae={sae.d_sae} for every run, got {target.min()} to "
+        f"{target.max()}.",
+    )
     clip = np.inf if config.grad_clip is None else config.grad_clip
     numbers = Numbers(
         lr=lr,
+        lr_end=_spread(config.lr_end, shape, np.float32),
         warm_up=_spread(config.lr_warm_up_steps, shape, np.int32),
         decay=_spread(config.lr_decay_steps, shape, np.int32),
         n_steps=_spread(config.n_steps, shape, np.int32),
@@ -80,6 +141,8 @@ def numbers_of_runs(
         grad_clip=_spread(clip, shape, np.float32),
         init_seed=init_seeds,
         hyper=hyper,
+        ramps=_ramps(config, sae, shape),
+        target_l0=target,
     )
     return jax.tree.map(jnp.asarray, numbers)
 

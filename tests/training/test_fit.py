@@ -13,9 +13,9 @@ import tiny
 
 from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.training import RunState, TrainConfig, fit, train, train_step
-from synthsae_jax.training.fit import _chunk
-from synthsae_jax.training.step import Adam, Numbers
+from synthsae_jax.training import RunState, TrainConfig, program, train, train_step
+from synthsae_jax.training.program import chunk
+from synthsae_jax.training.step import Numbers, Recipe
 
 WORLD = tiny.world()
 A, B = tiny.instance(0), tiny.instance(1)
@@ -126,7 +126,7 @@ def test_a_run_too_short_for_dead_latents_is_the_same():
 def test_a_long_run_leaves_revival_out_while_nobody_is_dead(monkeypatch):
     # both forms of the step are compiled then, and one condition picks
     short = train(WORLD, A, SAE, SHORT, SEEDS)
-    monkeypatch.setattr(fit, "_LONG_RUN", 0)
+    monkeypatch.setattr(program, "_LONG_RUN", 0)
     long = train(WORLD, A, SAE, SHORT, SEEDS)
     assert short.history["dead_latents"].max() > 0
     chex.assert_trees_all_close(long.params, short.params, atol=ALONE)
@@ -200,11 +200,14 @@ def test_the_loop_equals_steps_one_by_one():
         grad_clip=jnp.float32(1),
         init_seed=jnp.int32(3),
         hyper=jax.tree.map(jnp.asarray, SAE.hyper),
+        lr_end=jnp.float32(0),
+        ramps={},
+        target_l0=jnp.float32(1),
     )
     params = SAE.init(keys.init_key(3))
     state = RunState(
         params=params,
-        optimizer=Adam().transform().init(params),
+        optimizer=Recipe().transform().init(params),
         carried=SAE.init_state(),
         since_fired=jnp.zeros(tiny.L, jnp.int32),
         diverged=jnp.zeros((), bool),
@@ -215,7 +218,7 @@ def test_the_loop_equals_steps_one_by_one():
         key = jax.random.fold_in(keys.data_key(5, "train"), step)
         _, x = worlds.draw(key, WORLD, A, tiny.BATCH)
         own_key = jax.random.fold_in(jax.random.fold_in(keys.init_key(3), 1), step)
-        return train_step(SAE, Adam(), state, numbers, x, step, own_key)
+        return train_step(SAE, Recipe(), state, numbers, x, step, own_key)
 
     reports = []
     for step in range(3):
@@ -282,7 +285,7 @@ def test_a_result_carries_what_made_it():
 
 
 def test_other_numbers_do_not_compile_again(six):
-    before = _chunk._cache_size()
+    before = chunk._cache_size()
     config = TrainConfig(
         n_samples=130,
         batch_size=tiny.BATCH,
@@ -311,7 +314,7 @@ def test_other_numbers_do_not_compile_again(six):
             SEEDS,
         ),
     ]
-    assert _chunk._cache_size() == before
+    assert chunk._cache_size() == before
     assert [r.history["step"][-1] for r in made] == [3, 3, 6, 6, 6, 6, 6]
     # and yet the numbers are heard: k active latents per sample
     for k, l0 in zip(range(1, 6), made[2].history["l0"][:, 0]):
@@ -424,8 +427,8 @@ WRONG = {
 def test_what_does_not_fit_is_refused_in_one_line(name):
     change, message = WRONG[name]
     given = {"world": WORLD, "instance": A, "sae": SAE, "config": SHORT, "init_seeds": [0, 1]}
-    before = _chunk._cache_size()
+    before = chunk._cache_size()
     with pytest.raises(ConfigError, match=message) as error:
         train(**{**given, **change})
     assert "\n" not in str(error.value)
-    assert _chunk._cache_size() == before  # and before anything is compiled
+    assert chunk._cache_size() == before  # and before anything is compiled

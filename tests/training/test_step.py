@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from synthsae_jax.training.step import Adam, Numbers, init_state, learning_rate, train_step
+from synthsae_jax.training.step import Numbers, Recipe, init_state, learning_rate, train_step
 
 SAE = tiny.sae("topk")
 # Adam's first steps divide by the gradient's own size, so that float32 rounding of a gradient near
@@ -27,13 +27,16 @@ def numbers(lr=3e-3, warm_up=0, decay=0, n_steps=10, dead_window=2, grad_clip=1.
         grad_clip=jnp.float32(grad_clip),
         init_seed=jnp.int32(0),
         hyper=jax.tree.map(jnp.asarray, SAE.hyper if hyper is None else hyper),
+        lr_end=jnp.float32(0),
+        ramps={},
+        target_l0=jnp.float32(1),
     )
 
 
 @functools.partial(jax.jit, static_argnames="any_dead")
 def step_of(state, numbers, x, step, any_dead=True):
     return train_step(
-        SAE.static, Adam(), state, numbers, x, step, jax.random.key(0), any_dead=any_dead
+        SAE.static, Recipe(), state, numbers, x, step, jax.random.key(0), any_dead=any_dead
     )
 
 
@@ -45,7 +48,7 @@ def gradient_of(params, x, dead):
 
 @pytest.fixture(scope="module")
 def start():
-    return jax.jit(lambda hyper: init_state(SAE, Adam(), jax.random.key(1), hyper))(
+    return jax.jit(lambda hyper: init_state(SAE, Recipe(), jax.random.key(1), hyper))(
         jax.tree.map(jnp.asarray, SAE.hyper)
     )
 

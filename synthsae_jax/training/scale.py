@@ -1,0 +1,37 @@
+"""Inputs scaled to mean norm sqrt(D) while training, and the scale folded back afterwards.
+
+Every encoder and decoder here is homogeneous: f(x) with all its offsets (biases, thresholds)
+divided by s equals f'(s x) / s, whatever selects its latents. So folding needs no other weight.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from synthsae_jax.saes import SAEParams
+
+Array = jax.Array
+
+NORMALIZATIONS = ("none", "expected_average_only_in")
+
+
+def input_scale(x: Array) -> Array:
+    """`sqrt(D) / mean |x|` of inputs `[n, D]`, float32 []."""
+    return jnp.sqrt(x.shape[-1]) / jnp.mean(jnp.linalg.norm(x, axis=-1))
+
+
+def folded(params: SAEParams, scale: Array) -> SAEParams:
+    """Weights for inputs as they are, from weights for inputs times `scale`.
+
+    Latents come out divided by `scale`; decoder rows stay as they are. Among an architecture's own
+    weights (`extra`) those named as offsets are ("b_..." and "...threshold") count as such.
+    """
+
+    def fold(name: str, value: Array) -> Array:
+        offset = name.startswith("b_") or name.endswith("threshold")
+        return value / scale if offset else value
+
+    own = {n: fold(n, v) for n, v in vars(params).items() if v is not None and n != "extra"}
+    extra = params.extra and {n: fold(n, v) for n, v in params.extra.items()}
+    return params.replace(**own, extra=extra)

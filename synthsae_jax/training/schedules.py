@@ -1,0 +1,72 @@
+"""Numbers that move while training: the learning rate, and annealed numbers of the SAE."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from synthsae_jax.errors import require
+
+Array = jax.Array
+
+DECAYS = ("linear", "cosine")
+
+
+@dataclasses.dataclass(frozen=True)
+class Anneal:
+    """A number of the SAE that starts elsewhere: `Anneal("k", 60)` goes from 60 to the SAE's k.
+
+    It moves linearly over the first `steps` optimiser steps (None: over all of them) and then
+    stays. A whole number is rounded to the nearest.
+    """
+
+    name: str
+    start: float
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.steps is None or self.steps >= 1,
+            f"Anneal.steps must be at least 1 or None, got steps={self.steps}.",
+        )
+
+
+@struct.dataclass
+class Ramp:
+    """An `Anneal` as numbers in a trace."""
+
+    start: Array  # float32 []
+    steps: Array  # int32 []
+
+
+def annealed(hyper: Any, ramps: dict[str, Ramp], step: Array) -> Any:
+    """The SAE's numbers at `step`."""
+
+    def at(name: str, ramp: Ramp) -> Array:
+        end = jnp.asarray(getattr(hyper, name))
+        share = jnp.minimum(step / ramp.steps, 1.0)
+        value = ramp.start + (end - ramp.start) * share
+        whole = jnp.issubdtype(end.dtype, jnp.integer)
+        return (jnp.round(value) if whole else value).astype(end.dtype)
+
+    return hyper.replace(**{name: at(name, ramp) for name, ramp in ramps.items()})
+
+
+def learning_rate(
+    step: Array, *, lr: Array, end: Array, warm_up: Array, decay: Array, n_steps: Array, shape: str
+) -> Array:
+    """The learning rate of a step: linear warm-up from lr / warm_up, constant, decay.
+
+    The decay takes the last `decay` steps and would reach `end` one step after the last: linearly,
+    or along half a cosine.
+    """
+    warm = jnp.where(warm_up > 0, (step + 1) / jnp.maximum(warm_up, 1), 1.0)
+    left = jnp.where(decay > 0, (n_steps - step) / jnp.maximum(decay, 1), 1.0)
+    left = jnp.clip(left, 0.0, 1.0)
+    if shape == "cosine":
+        left = 0.5 * (1 - jnp.cos(jnp.pi * left))
+    return jnp.minimum(lr * jnp.minimum(warm, 1.0), end + (lr - end) * left)
