@@ -124,7 +124,7 @@ def train(
         state = state.replace(params=raw)
     trained = numbers.hyper
     if penalty:
-        trained = steered(trained, penalty, state.control, numbers.target_l0)
+        trained = steered(trained, penalty, state.control)
     status = np.where(np.asarray(finite & ~state.diverged), "ok", "diverged")
     shared = data_seeds if own_streams else np.broadcast_to(data_seeds[:, None], status.shape)
     squeeze = (lambda a: a) if stacked else (lambda a: a[0])

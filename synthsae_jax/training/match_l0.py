@@ -15,43 +15,46 @@ from flax import struct
 
 Array = jax.Array
 
-# The coefficient is base * exp(integral + _PROPORTIONAL * error), error = log(L0 / target). The
-# integral gains _INTEGRAL / n_steps of the error per step: however long a run is, it settles in
-# the same share of it.
-_PROPORTIONAL = 1.0
-_INTEGRAL = 60.0
-_LARGEST_ERROR = 0.5  # farther off counts as this far: L0 starts at half of all latents
-_RANGE = 12.0  # of the integral: e^12 either way
-_SMOOTHING = 0.98  # of the running L0: some 50 batches
+# Per step the log of the coefficient moves by _GAIN / n_steps times where log(L0 / target) is
+# heading: its value plus its slope over the next _AHEAD * n_steps steps. Without looking ahead a
+# coefficient that has to pull L0 down from half of all latents overshoots, and kills latents.
+_GAIN = 40.0
+_AHEAD = 0.05
+_LARGEST_ERROR = 0.5  # farther off counts as this far
+_RANGE = 12.0  # of the log: e^12 either way
+_SMOOTHING = 0.95  # of the running log L0 and its slope: some 20 batches
 
 
 @struct.dataclass
 class Control:
     """The controller of one run."""
 
-    integral: Array  # float32 []
-    l0: Array  # float32 []: running mean; negative before the first batch
+    log_factor: Array  # float32 []: log of the penalty over the SAE's own
+    log_l0: Array  # float32 []: running mean
+    slope: Array  # float32 []: running mean of its change per step
+    steps: Array  # int32 []: batches seen
 
 
 def init_control() -> Control:
     """Before the first batch the penalty is the SAE's own."""
-    return Control(integral=jnp.zeros((), jnp.float32), l0=jnp.full((), -1.0, jnp.float32))
+    zero = jnp.zeros((), jnp.float32)
+    return Control(log_factor=zero, log_l0=zero, slope=zero, steps=jnp.zeros((), jnp.int32))
 
 
-def steered(hyper: Any, penalty: str, control: Control, target: Array) -> Any:
+def steered(hyper: Any, penalty: str, control: Control) -> Any:
     """The SAE's numbers with the penalty where the controller has it."""
-    factor = jnp.exp(control.integral + _PROPORTIONAL * _error(control.l0, target))
-    return hyper.replace(**{penalty: getattr(hyper, penalty) * factor})
+    return hyper.replace(**{penalty: getattr(hyper, penalty) * jnp.exp(control.log_factor)})
 
 
 def updated_control(control: Control, l0: Array, target: Array, n_steps: Array) -> Control:
     """The controller after a batch with this L0."""
-    running = jnp.where(control.l0 < 0, l0, _SMOOTHING * control.l0 + (1 - _SMOOTHING) * l0)
-    moved = control.integral + _INTEGRAL / n_steps * _error(running, target)
-    return Control(integral=jnp.clip(moved, -_RANGE, _RANGE), l0=running)
-
-
-def _error(l0: Array, target: Array) -> Array:
     # an SAE that fires nothing has L0 0: far too sparse, not infinitely so
-    error = jnp.log(jnp.maximum(l0, 1e-6) / target)
-    return jnp.where(l0 < 0, 0.0, jnp.clip(error, -_LARGEST_ERROR, _LARGEST_ERROR))
+    now = jnp.log(jnp.maximum(l0, 0.01 * target))
+    first = control.steps == 0
+    change = jnp.where(first, 0.0, (1 - _SMOOTHING) * (now - control.log_l0))
+    log_l0 = jnp.where(first, now, control.log_l0 + change)
+    slope = _SMOOTHING * control.slope + (1 - _SMOOTHING) * change
+    heading = log_l0 - jnp.log(target) + _AHEAD * n_steps * slope
+    error = jnp.clip(heading, -_LARGEST_ERROR, _LARGEST_ERROR)
+    factor = jnp.clip(control.log_factor + _GAIN / n_steps * error, -_RANGE, _RANGE)
+    return Control(log_factor=factor, log_l0=log_l0, slope=slope, steps=control.steps + 1)

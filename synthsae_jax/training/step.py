@@ -105,7 +105,7 @@ def train_step(
     dead = state.since_fired > numbers.dead_window
     hyper = annealed(numbers.hyper, numbers.ramps, step)
     if recipe.penalty:
-        hyper = steered(hyper, recipe.penalty, state.control, numbers.target_l0)
+        hyper = steered(hyper, recipe.penalty, state.control)
 
     def objective(params):
         mask = dead if any_dead else None
