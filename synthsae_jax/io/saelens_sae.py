@@ -37,23 +37,27 @@ _FORMATS = {
     "standard": _Format(("W_enc", "b_enc", "W_dec", "b_dec")),
     "jumprelu": _Format(("W_enc", "b_enc", "W_dec", "b_dec", "threshold")),
     "topk": _Format(("W_enc", "b_enc", "W_dec", "b_dec"), ("k", "rescale_acts_by_decoder_norm")),
+    "abstopk": _Format(("W_enc", "b_enc", "W_dec", "b_dec"), ("k", "rescale_acts_by_decoder_norm")),
     "gated": _Format(("W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag")),
     "matching_pursuit": _Format(
         ("W_dec", "b_dec"), ("max_iterations", "residual_threshold", "stop_on_duplicate_support")
     ),
 }
-_BECOMES = {"batchtopk": "jumprelu", "matryoshka": "jumprelu"}
-# With a threshold among its weights BatchTopK encodes as JumpReLU does
-_STAND_IN = {
-    "jumprelu": ("batchtopk", {"k": 1, "rescale_acts_by_decoder_norm": False}),
-}
+# our names where theirs differ, and what becomes another architecture when finalized
+_WRITTEN_AS = {"abs_topk": "abstopk", "batchtopk": "jumprelu", "matryoshka": "jumprelu"}
+_READ_AS = {"abstopk": "abs_topk"}
+_COMMON = (
+    *("architecture", "d_in", "d_sae", "dtype", "device", "apply_b_dec_to_input"),
+    *("normalize_activations", "reshape_activations", "metadata"),
+)
 
 
 def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
     """SAE and weights of a folder that SAELens' `save_model` or `save_inference_model` wrote.
 
     Weights come out as float32 whatever their type. Raises `ConfigError` for what would change the
-    numbers and is not done here: normalised or reshaped activations, tensors of unknown meaning.
+    numbers and is not done here: normalised or reshaped activations, keys and tensors of unknown
+    meaning.
     """
     place = files.folder(path)
     where = place / CONFIG
@@ -61,6 +65,7 @@ def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
     name = config.get("architecture")
     if name not in _FORMATS:
         raise ConfigError(f"{where}: {unknown_name('architecture', name, _FORMATS)}")
+    files.check_known(where, config, (*_COMMON, *_FORMATS[name].options), "key")
     for key in _MUST_BE_NONE:
         require(
             config.get(key, "none") == "none",
@@ -71,9 +76,9 @@ def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
         require(isinstance(config.get(key), int), f"{where}: {key} must be a whole number.")
     options = {key: config[key] for key in _FORMATS[name].options if key in config}
     options["apply_b_dec_to_input"] = config.get("apply_b_dec_to_input", True)
-    rule, more = (name, {}) if name in saes.architectures else _STAND_IN.get(name, (name, {}))
+    ours = _READ_AS.get(name, name)
     try:
-        sae = saes.build(rule, d_in=config["d_in"], d_sae=config["d_sae"], **options, **more)
+        sae = saes.build(ours, d_in=config["d_in"], d_sae=config["d_sae"], **options)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     return sae, _read_weights(place / WEIGHTS, name, sae)
@@ -85,11 +90,11 @@ def save_saelens_sae(path: PathLike, sae: saes.SAE, params: saes.SAEParams) -> P
     Raises `ConfigError` for an SAE whose inference rule the format has no name for. Returns the
     folder.
     """
-    name = _BECOMES.get(sae.name, sae.name)
+    name = _WRITTEN_AS.get(sae.name, sae.name)
     require(
         name in _FORMATS,
         f"SAELens' format has no inference rule for SAE {sae.name!r}; it has "
-        f"{', '.join(sorted({*_FORMATS, *_BECOMES}))}.",
+        f"{', '.join(sorted({*_FORMATS, *_WRITTEN_AS} - {*_READ_AS}))}.",
     )
     shapes = _shapes(sae.d_in, sae.d_sae)
     tensors = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -68,6 +70,15 @@ def batchtopk(options: TopKOptions) -> Rules:
     the SAE is a JumpReLU one. Weights without a threshold are read as if it were 0.
     """
 
+    return batch_rules(options, reconstruction_terms)
+
+
+def batch_rules(options: TopKOptions, terms_of: Callable[..., dict[str, Array]]) -> Rules:
+    """The rules of an SAE that selects over the batch and pays the terms it is given.
+
+    `terms_of(params, x, pre, latents, dead, hyper, options)` returns the terms of the loss.
+    """
+
     def init(key, hyper):
         return parts.init_params(key, options)
 
@@ -77,7 +88,7 @@ def batchtopk(options: TopKOptions) -> Rules:
     def loss(params, x, dead, hyper, state, key):
         pre = scaled_pre_activations(params, x, options)
         latents = keep_largest(pre, hyper.k)
-        terms = reconstruction_terms(params, x, pre, latents, dead, hyper, options)
+        terms = terms_of(params, x, pre, latents, dead, hyper, options)
         state = updated_threshold(state, latents, hyper.topk_threshold_lr)
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 

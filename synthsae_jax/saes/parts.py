@@ -6,6 +6,7 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from synthsae_jax.numerics import row_norms, safe_ratio
 from synthsae_jax.saes.records import Options, SAEParams
@@ -17,6 +18,18 @@ class Rescaling(Protocol):
     """Options that say whether latents are measured in units of their decoder row's norm."""
 
     rescale_acts_by_decoder_norm: bool
+
+
+@struct.dataclass
+class StepState:
+    """The state of an architecture that only counts its training steps."""
+
+    step: Array  # int32 []: batches seen
+
+
+def first_step() -> StepState:
+    """The state before any batch."""
+    return StepState(step=jnp.zeros((), jnp.int32))
 
 
 def init_params(key: Array, options: Options) -> SAEParams:
@@ -49,11 +62,14 @@ def matmul(a: Array, b: Array, options: Options) -> Array:
     return (a.astype(options.dtype) @ b.astype(options.dtype)).astype(jnp.float32)
 
 
+def centred(params: SAEParams, x: Array, options: Options) -> Array:
+    """`x - b_dec`, `[n, D]`; as it is without `apply_b_dec_to_input`."""
+    return x - params.b_dec[None] if options.apply_b_dec_to_input else x
+
+
 def pre_activations(params: SAEParams, x: Array, options: Options) -> Array:
     """`(x - b_dec) W_enc + b_enc`, `[n, L]`; b_dec stays out without `apply_b_dec_to_input`."""
-    if options.apply_b_dec_to_input:
-        x = x - params.b_dec[None]
-    return matmul(x, params.W_enc, options) + params.b_enc[None]
+    return matmul(centred(params, x, options), params.W_enc, options) + params.b_enc[None]
 
 
 def reconstruct(params: SAEParams, latents: Array, options: Options) -> Array:

@@ -138,4 +138,5 @@ SPARSITY = (
     "k per sample",  # at most k active latents in each sample
     "k per batch",  # at most k times n in a batch of n samples
     "penalty",  # a term of the loss pays for activity
+    "iterations",  # at most `max_iterations` active latents in each sample
 )

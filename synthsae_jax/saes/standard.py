@@ -29,11 +29,6 @@ class StandardHyper:
     l1_warm_up_steps: int = 0  # int32 []: the coefficient rises linearly from 0 over these steps
 
 
-@struct.dataclass
-class StandardState:
-    step: Array  # int32 []: batches seen
-
-
 def _check(options: StandardOptions, hyper: StandardHyper) -> None:
     require(options.lp_norm > 0, f"lp_norm must be positive, got lp_norm={options.lp_norm}.")
     for name, value in vars(hyper).items():
@@ -82,16 +77,13 @@ def standard(options: StandardOptions) -> Rules:
             "mse_loss": parts.squared_error(decode(params, latents), x),
             "l1_loss": coefficient * jnp.mean(_norm_of_positive(lengths, options.lp_norm)),
         }
-        info = {"latents": latents, "state": StandardState(state.step + 1), "terms": terms}
+        info = {"latents": latents, "state": parts.StepState(state.step + 1), "terms": terms}
         return sum(terms.values()), info
-
-    def init_state():
-        return StandardState(step=jnp.zeros((), jnp.int32))
 
     def finalize(params, state):
         return params
 
-    return Rules(init, encode, decode, train_encode, loss, init_state, finalize)
+    return Rules(init, encode, decode, train_encode, loss, parts.first_step, finalize)
 
 
 def _norm_of_positive(x: Array, p: float) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,8 @@ class TopKHyper:
     aux_loss_coefficient: float = 1.0  # float32 []
 
 
-def _check(options: TopKOptions, hyper: TopKHyper) -> None:
+def check_topk(options: TopKOptions, hyper: TopKHyper) -> None:
+    """Raise unless k and the auxiliary loss's coefficient are in range."""
     require(
         1 <= hyper.k <= options.d_sae,
         f"k must satisfy 1 <= k <= d_sae, got k={hyper.k}, d_sae={options.d_sae}.",
@@ -56,7 +58,7 @@ def check_auxiliary(hyper) -> None:
     hyper=TopKHyper,
     sparsity="k per sample",
     example={"k": 2},
-    check=_check,
+    check=check_topk,
 )
 def topk(options: TopKOptions) -> Rules:
     """The rules of a TopK SAE; training and inference encode alike.
@@ -83,10 +85,16 @@ def topk(options: TopKOptions) -> Rules:
         terms = reconstruction_terms(params, x, pre, latents, dead, hyper, options)
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 
-    def finalize(params, state):
+    return Rules(init, encode, decode, train_encode, loss, no_state, finalizer(options))
+
+
+def finalizer(options: TopKOptions):
+    """The function `finalize` of an SAE that ranks latents in decoder units, or does not."""
+
+    def finalize(params: SAEParams, state) -> SAEParams:
         return parts.fold_decoder_norms(params) if options.rescale_acts_by_decoder_norm else params
 
-    return Rules(init, encode, decode, train_encode, loss, no_state, finalize)
+    return finalize
 
 
 def scaled_pre_activations(params: SAEParams, x: Array, options: TopKOptions) -> Array:
@@ -108,11 +116,15 @@ def reconstruction_terms(
     dead: Array | None,
     hyper: TopKHyper,
     options: TopKOptions,
+    size: Callable[[Array], Array] = jnp.asarray,
 ) -> dict[str, Array]:
-    """`mse_loss` and `auxiliary_reconstruction_loss` of k-sparse latents."""
+    """`mse_loss` and `auxiliary_reconstruction_loss` of k-sparse latents.
+
+    `size` as in `dead_latents_error`.
+    """
     x_hat = scaled_reconstruct(params, latents, options)
     residual = jax.lax.stop_gradient(x - x_hat)
-    revival = dead_latents_error(pre, dead, residual, params.W_dec, options)
+    revival = dead_latents_error(pre, dead, residual, params.W_dec, options, size)
     return {
         "mse_loss": parts.squared_error(x_hat, x),
         "auxiliary_reconstruction_loss": hyper.aux_loss_coefficient * revival,
@@ -120,20 +132,26 @@ def reconstruction_terms(
 
 
 def dead_latents_error(
-    pre: Array, dead: Array | None, residual: Array, W_dec: Array, options: TopKOptions
+    pre: Array,
+    dead: Array | None,
+    residual: Array,
+    W_dec: Array,
+    options: TopKOptions,
+    size: Callable[[Array], Array] = jnp.asarray,
 ) -> Array:
     """How badly dead latents reconstruct what living ones left over: a scalar, 0 without any.
 
-    In each sample the min(D / 2, n_dead) dead latents with the largest pre-activations (of either
-    sign, no ReLU) decode, without bias, into the residual `[n, D]`, which takes no gradient. The
-    squared error is scaled by min(n_dead / (D / 2), 1). `pre` `[n, L]`, `dead` `[L]` and `W_dec`
-    `[L, D]` may be the same slice of each. Gao et al. 2024, appendix A.2.
+    In each sample the min(D / 2, n_dead) dead latents with the largest `size` of the pre-activation
+    (by default itself, of either sign, no ReLU) decode, without bias, into the residual `[n, D]`,
+    which takes no gradient. The squared error is scaled by min(n_dead / (D / 2), 1). `pre`
+    `[n, L]`, `dead` `[L]` and `W_dec` `[L, D]` may be the same slice of each. Gao et al. 2024,
+    appendix A.2.
     """
     if dead is None:
         return jnp.zeros((), jnp.float32)
     half = max(residual.shape[-1] // 2, 1)
     n_dead = jnp.sum(dead, dtype=jnp.int32)
-    candidates = jnp.where(dead[None], pre, -jnp.inf)
+    candidates = jnp.where(dead[None], size(pre), -jnp.inf)
     chosen = top_k_mask(candidates, jnp.minimum(half, n_dead))
     values = parts.from_decoder_units(jnp.where(chosen, pre, 0.0), W_dec, options)
     error = parts.squared_error(parts.matmul(values, W_dec, options), residual)

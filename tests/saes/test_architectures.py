@@ -10,7 +10,6 @@ import pytest
 from synthsae_jax import saes
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.batchtopk import BatchTopKState, updated_threshold
-from synthsae_jax.saes.standard import StandardState
 from synthsae_jax.saes.topk import TopKOptions, dead_latents_error
 
 LOSS_AND_GRADIENT = jax.jit(
@@ -51,7 +50,7 @@ def test_initial_weights_as_drawn_are_kaiming_uniform():
 def test_l1_loss_by_hand():
     sae = saes.build("standard", d_in=3, d_sae=3, l1_coefficient=0.5, l1_warm_up_steps=10)
     x = jnp.array([[1.0, -2.0, 3.0], [0.0, 4.0, 0.0]])
-    loss, info = sae.loss(identity_params(2.0), x, state=StandardState(jnp.int32(4)))
+    loss, info = sae.loss(identity_params(2.0), x, state=parts.StepState(jnp.int32(4)))
     # latents (1, 0, 3), (0, 4, 0); reconstructions twice that
     assert info["terms"]["mse_loss"] == pytest.approx(((1 + 4 + 9) + 16) / 2)
     # lengths sum to 2 (1 + 3) and 2 * 4; coefficient 0.5 * 4 / 10

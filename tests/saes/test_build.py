@@ -24,28 +24,6 @@ def test_the_three_first_architectures_are_there():
     assert {"standard", "topk", "batchtopk"} <= set(saes.names())
 
 
-def test_defaults_are_those_of_saelens():
-    common = {
-        "dtype": "float32",
-        "apply_b_dec_to_input": True,
-        "normalize_activations": "none",
-        "reshape_activations": "none",
-        "decoder_init_norm": 0.1,
-        "d_in": None,
-        "d_sae": None,
-    }
-    standard = {"l1_coefficient": 1.0, "lp_norm": 1.0, "l1_warm_up_steps": 0}
-    topk = {
-        "k": 100,
-        "use_sparse_activations": False,
-        "aux_loss_coefficient": 1.0,
-        "rescale_acts_by_decoder_norm": True,
-    }
-    assert saes.option_defaults("standard") == common | standard
-    assert saes.option_defaults("topk") == common | topk
-    assert saes.option_defaults("batchtopk") == common | topk | {"topk_threshold_lr": 0.01}
-
-
 def test_numbers_do_not_count_in_equality_and_choices_do():
     def build(**options):
         return saes.build("topk", d_in=8, d_sae=16, **{"k": 2, **options})
@@ -121,6 +99,39 @@ def test_config_holds_plain_numbers():
         ("standard", {"l1_coefficient": -0.1}, "l1_coefficient must not be negative"),
         ("standard", {"l1_warm_up_steps": -1}, "l1_warm_up_steps must not be negative"),
         ("standard", {"lp_norm": 0.0}, "lp_norm must be positive"),
+        ("abs_topk", {"k": 0}, "1 <= k <= d_sae, got k=0, d_sae=16"),
+        ("abs_topk", {"k": 2, "aux_loss_coefficient": -1}, "must not be negative"),
+        ("gated", {"l1_coefficient": -0.1}, "l1_coefficient must not be negative"),
+        ("gated", {"l1_warm_up_steps": -1}, "l1_warm_up_steps must not be negative"),
+        ("jumprelu", {"jumprelu_bandwidth": -0.5}, "must be positive, got jumprelu_bandwidth=-0.5"),
+        ("jumprelu", {"jumprelu_bandwidth": 0.0}, "jumprelu_bandwidth must be positive"),
+        ("jumprelu", {"jumprelu_tanh_scale": 0.0}, "jumprelu_tanh_scale must be positive"),
+        ("jumprelu", {"jumprelu_init_threshold": -1}, "jumprelu_init_threshold must not be"),
+        ("jumprelu", {"l0_coefficient": -1}, "l0_coefficient must not be negative"),
+        ("jumprelu", {"l0_warm_up_steps": -1}, "l0_warm_up_steps must not be negative"),
+        ("jumprelu", {"pre_act_loss_coefficient": -1}, "pre_act_loss_coefficient must not be"),
+        ("jumprelu", {"jumprelu_sparsity_loss_mode": "stepp"}, "Did you mean 'step'?"),
+        ("jumprelu", {"jumprelu_sparsity_loss_mode": "quadratic"}, "got target_l0=None, d_sae=16"),
+        (
+            "jumprelu",
+            {"jumprelu_sparsity_loss_mode": "quadratic", "target_l0": 17},
+            "0 < target_l0 <= d_sae with jumprelu_sparsity_loss_mode 'quadratic', got target_l0=17",
+        ),
+        ("matryoshka", {"k": 2}, "matryoshka_widths must name at least one width"),
+        ("matryoshka", {"k": 2, "matryoshka_widths": 4}, "matryoshka_widths must be a sequence"),
+        (
+            "matryoshka",
+            {"k": 2, "matryoshka_widths": [8, 4]},
+            "must increase from at least 1 to at most d_sae, got matryoshka_widths=[8, 4], d_sae=1",
+        ),
+        ("matryoshka", {"k": 2, "matryoshka_widths": [4, 4]}, "must increase"),
+        ("matryoshka", {"k": 2, "matryoshka_widths": [0, 4]}, "must increase from at least 1"),
+        ("matryoshka", {"k": 2, "matryoshka_widths": [4, 17]}, "to at most d_sae"),
+        ("matryoshka", {"k": 0, "matryoshka_widths": [4]}, "0 < k <= d_sae, got k=0"),
+        ("matching_pursuit", {"max_iterations": 0}, "max_iterations must be at least 1 or None"),
+        ("matching_pursuit", {"residual_threshold": -1}, "residual_threshold must not be negative"),
+        ("matching_pursuit", {"decoder_init_norm": 0.1}, "must be 1 for matching_pursuit, got"),
+        ("matching_pursuit", {"decoder_init_norm": None}, "decoder_init_norm must be 1"),
     ],
 )
 def test_wrong_options_are_named_in_one_line(name, options, message):

@@ -1,0 +1,222 @@
+"""Latents found one after the other, each in what the ones before left unexplained."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from synthsae_jax.errors import require
+from synthsae_jax.registry import Explanation
+from synthsae_jax.saes import parts
+from synthsae_jax.saes.base import architecture
+from synthsae_jax.saes.records import Options, Rules, SAEParams, no_state
+
+Array = jax.Array
+
+_LARGEST_GRAM = 2**28  # entries: 1 GiB
+_BLOCK = 32  # rounds whose decoder gradients are kept apart, [32, n, D], before they are added up
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatchingPursuitOptions(Options):
+    max_iterations: int | None = None  # of the pursuit; None: d_in
+    stop_on_duplicate_support: bool = True  # a sample ends once a round brings no new latent
+    decoder_init_norm: float | None = 1.0  # only 1: the pursuit measures along rows as they are
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.decoder_init_norm == 1.0,
+            "decoder_init_norm must be 1 for matching_pursuit, got "
+            f"decoder_init_norm={self.decoder_init_norm}.",
+        )
+        rounds = self.max_iterations
+        require(
+            rounds is None or rounds >= 1,
+            f"max_iterations must be at least 1 or None, got max_iterations={rounds}.",
+        )
+
+    @property
+    def rounds(self) -> int:
+        """The most latents that a sample can have."""
+        return self.d_in if self.max_iterations is None else self.max_iterations
+
+
+@struct.dataclass
+class MatchingPursuitHyper:
+    residual_threshold: float = 0.01  # float32 []: a sample ends with a residual shorter than this
+
+
+def _check(options: MatchingPursuitOptions, hyper: MatchingPursuitHyper) -> None:
+    threshold = hyper.residual_threshold
+    require(
+        threshold >= 0,
+        f"residual_threshold must not be negative, got residual_threshold={threshold}.",
+    )
+
+
+@architecture(
+    "matching_pursuit",
+    Explanation(
+        what="Again and again the decoder row most aligned with the residual becomes active and is "
+        "subtracted; there is no encoder of its own.",
+        formula="r <- x - b_dec; repeat max_iterations times: j = argmax r . W_dec[j], "
+        "v = relu(r . W_dec[j]), z_j <- z_j + v, r <- r - v W_dec[j]; loss |r|^2",
+        source="Costa et al. 2025, arXiv:2506.03093",
+    ),
+    options=MatchingPursuitOptions,
+    hyper=MatchingPursuitHyper,
+    sparsity="iterations",
+    example={"max_iterations": 2},
+    check=_check,
+)
+def matching_pursuit(options: MatchingPursuitOptions) -> Rules:
+    """The rules of a matching pursuit SAE; training and inference encode alike.
+
+    A row may be chosen again, and its values add up. Rows are not divided by their norm, nor kept
+    at norm 1. Gradients pass through the whole chain of residuals, not through the choices.
+    Without `apply_b_dec_to_input` the decoder leaves `b_dec` out too.
+    """
+
+    def init(key, hyper):
+        return parts.init_params(key, options).replace(W_enc=None, b_enc=None)
+
+    def run(params, x, hyper):
+        x = parts.centred(params, x, options)
+        return pursue(params.W_dec, x, hyper.residual_threshold, options)
+
+    def encode(params, x, hyper):
+        return run(params, x, hyper)[0]
+
+    def train_encode(params, x, hyper, state):
+        return encode(params, x, hyper)
+
+    def decode(params, latents):
+        x_hat = parts.matmul(latents, params.W_dec, options)
+        return x_hat + params.b_dec[None] if options.apply_b_dec_to_input else x_hat
+
+    def loss(params: SAEParams, x, dead, hyper, state, key):
+        latents, residual = run(params, x, hyper)
+        # what is left of x is x - decode(latents), so there is nothing to decode
+        terms = {"mse_loss": jnp.mean(jnp.sum(jnp.square(residual), axis=-1))}
+        return terms["mse_loss"], {"latents": latents, "state": state, "terms": terms}
+
+    def finalize(params, state):
+        return params
+
+    return Rules(init, encode, decode, train_encode, loss, no_state, finalize)
+
+
+def pursue(
+    W_dec: Array, x: Array, residual_threshold: Array, options: MatchingPursuitOptions
+) -> tuple[Array, Array]:
+    """Latents `[n, L]` and residuals `[n, D]` of samples `[n, D]`; without any bias.
+
+    A sample ends after a round that left a residual shorter than `residual_threshold` or, with
+    `stop_on_duplicate_support`, activated no new latent; what that round added stays.
+    """
+    W_dec, x = jnp.asarray(W_dec), jnp.asarray(x)
+    chosen, values, residual = _chain(options, W_dec, x, residual_threshold)
+    samples = jnp.arange(x.shape[0])[None]
+    latents = jnp.zeros((x.shape[0], W_dec.shape[0]), x.dtype).at[samples, chosen].add(values)
+    return latents, residual
+
+
+def _run(
+    options: MatchingPursuitOptions, W_dec: Array, x: Array, residual_threshold: Array
+) -> tuple[Array, Array, Array]:
+    """The row chosen in each round and its value, `[rounds, n]` each, and the residual `[n, D]`.
+
+    Rounds that a sample has not had hold row 0 with value 0.
+    """
+    samples, rounds = x.shape[0], options.rounds
+    rows = jax.lax.stop_gradient(W_dec)
+    # One product of the decoder with itself saves that of every round but the first
+    small = rows.shape[0] * 2 <= samples * rounds and rows.shape[0] ** 2 <= _LARGEST_GRAM
+    gram = parts.matmul(rows, rows.T, options) if small else None
+
+    def more(carry):
+        t, _, _, done, *_ = carry
+        return (t < rounds) & ~jnp.all(done)
+
+    def one_round(carry):
+        t, residual, along, done, chosen, values = carry
+        best = jnp.argmax(along, axis=-1)
+        row = rows[best]
+        # from the residual itself, so that rounding in `along` can only decide near ties
+        value = jnp.where(done, 0.0, jax.nn.relu(jnp.sum(residual * row, axis=-1)))
+        residual = residual - value[:, None] * row
+        if gram is None:
+            along = parts.matmul(residual, rows.T, options)
+        else:
+            along = along - value[:, None] * gram[best]
+        if options.stop_on_duplicate_support:
+            again = jnp.any((chosen == best[None]) & (values > 0), axis=0)
+            done = done | again | (value == 0)
+        done = done | (jnp.linalg.norm(residual, axis=-1) < residual_threshold)
+        chosen = chosen.at[t].set(jnp.where(value > 0, best, 0).astype(jnp.int32))
+        return t + 1, residual, along, done, chosen, values.at[t].set(value)
+
+    carry = (
+        jnp.zeros((), jnp.int32),
+        x,
+        parts.matmul(x, rows.T, options),
+        jnp.zeros(samples, bool),
+        jnp.zeros((rounds, samples), jnp.int32),
+        jnp.zeros((rounds, samples), x.dtype),
+    )
+    _, residual, _, _, chosen, values = jax.lax.while_loop(more, one_round, carry)
+    return chosen, values, residual
+
+
+def _forward(options, W_dec, x, residual_threshold):
+    found = _run(options, W_dec, x, residual_threshold)
+    return found, (W_dec, *found)
+
+
+def _backward(options, kept, cotangents):
+    """From the last round to the first, each residual rebuilt from the one after it.
+
+    With g the gradient of the residual after a round, and u that of the round's value v, both by
+    r' = r - v d and v = relu(r . d): s = (u - g . d) [v > 0], the row's is s r - v g, and that of
+    the residual before it g + s d.
+    """
+    W_dec, chosen, values, residual = kept
+    _, from_values, from_residual = cotangents
+    rounds = values.shape[0]
+    n_blocks = -(-rounds // _BLOCK)
+    size = -(-rounds // n_blocks)
+
+    def blocks(rows):
+        padded = jnp.pad(rows, ((0, n_blocks * size - rounds), (0, 0)))
+        return padded.reshape(n_blocks, size, -1)
+
+    def one_round(carry, step):
+        residual, gradient = carry
+        best, value, from_value = step
+        row = W_dec[best]
+        residual = residual + value[:, None] * row
+        slope = jnp.where(value > 0, from_value - jnp.sum(gradient * row, axis=-1), 0.0)
+        from_row = slope[:, None] * residual - value[:, None] * gradient
+        return (residual, gradient + slope[:, None] * row), from_row
+
+    steps = tuple(map(blocks, (chosen, values, from_values)))
+    # rounds that no sample has had come last, and change nothing
+    used = 1 if n_blocks == 1 else jnp.sum(jnp.any(steps[1] > 0, axis=(1, 2)), dtype=jnp.int32)
+
+    def one_block(i, carry):
+        from_W_dec, *carry = carry
+        of_block = jax.tree.map(lambda rows: rows[used - 1 - i], steps)
+        carry, from_rows = jax.lax.scan(one_round, tuple(carry), of_block, reverse=True)
+        return from_W_dec.at[of_block[0]].add(from_rows), *carry
+
+    carry = (jnp.zeros_like(W_dec), residual, from_residual)
+    from_W_dec, _, gradient = jax.lax.fori_loop(0, used, one_block, carry)
+    return from_W_dec, gradient, jnp.zeros(())
+
+
+_chain = jax.custom_vjp(_run, nondiff_argnums=(0,))
+_chain.defvjp(_forward, _backward)
