@@ -14,6 +14,7 @@ from synthsae_jax.worlds.instance import (
     instance_keys,
     make_instance,
 )
+from synthsae_jax.worlds.join import join
 from synthsae_jax.worlds.magnitude import (
     ConstantMagnitude,
     ExponentialMagnitude,
@@ -72,6 +73,7 @@ __all__ = [
     "init_instance",
     "init_world",
     "instance_keys",
+    "join",
     "make_instance",
     "make_world",
     "measured_l0",
