@@ -22,6 +22,7 @@ _GAIN = 40.0
 _AHEAD = 0.05
 _LARGEST_ERROR = 0.5  # farther off counts as this far
 _RANGE = 12.0  # of the log: e^12 either way
+_IDLE = 0.1  # share of the gain while hardly anything fires, which an SAE may outgrow by itself
 _SMOOTHING = 0.95  # of the running log L0 and its slope: some 20 batches
 
 
@@ -49,12 +50,14 @@ def steered(hyper: Any, penalty: str, control: Control) -> Any:
 def updated_control(control: Control, l0: Array, target: Array, n_steps: Array) -> Control:
     """The controller after a batch with this L0."""
     # an SAE that fires nothing has L0 0: far too sparse, not infinitely so
-    now = jnp.log(jnp.maximum(l0, 0.01 * target))
+    least = 0.01 * target
+    now = jnp.log(jnp.maximum(l0, least))
     first = control.steps == 0
     change = jnp.where(first, 0.0, (1 - _SMOOTHING) * (now - control.log_l0))
     log_l0 = jnp.where(first, now, control.log_l0 + change)
     slope = _SMOOTHING * control.slope + (1 - _SMOOTHING) * change
     heading = log_l0 - jnp.log(target) + _AHEAD * n_steps * slope
     error = jnp.clip(heading, -_LARGEST_ERROR, _LARGEST_ERROR)
-    factor = jnp.clip(control.log_factor + _GAIN / n_steps * error, -_RANGE, _RANGE)
+    gain = jnp.where(l0 <= least, _IDLE * _GAIN, _GAIN) / n_steps
+    factor = jnp.clip(control.log_factor + gain * error, -_RANGE, _RANGE)
     return Control(log_factor=factor, log_l0=log_l0, slope=slope, steps=control.steps + 1)

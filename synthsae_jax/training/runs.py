@@ -115,6 +115,7 @@ def numbers_of_runs(
     # in the types that `build` gives them, so that a list of whole numbers does not compile again
     leaves = [_spread(value, shape, like.dtype) for value, like in zip(given, own)]
     hyper = record.unflatten(leaves)
+    ramps = _ramps(config, sae, shape)
     if sae.name in architectures:  # a wrapped SAE is in none, and has no numbers
         for run in np.ndindex(shape):
             of_run = jax.tree.map(lambda leaf, run=run: leaf[run], hyper)
@@ -141,7 +142,7 @@ def numbers_of_runs(
         grad_clip=_spread(clip, shape, np.float32),
         init_seed=init_seeds,
         hyper=hyper,
-        ramps=_ramps(config, sae, shape),
+        ramps=ramps,
         target_l0=target,
     )
     return jax.tree.map(jnp.asarray, numbers)
