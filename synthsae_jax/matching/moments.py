@@ -70,12 +70,15 @@ def pearson(moments: CoMoments) -> Array:
     """Pearson correlation of every column of A with every column of B, `[p, q]`.
 
     0 where a column is constant (a dead latent): mask those before matching, 0 is not a verdict.
+    NaN where a column holds NaN or infinities (a diverged latent).
     """
     sd_a, varies_a = _deviation(moments.n, moments.mean_a, moments.spread_a)
     sd_b, varies_b = _deviation(moments.n, moments.mean_b, moments.spread_b)
     defined = varies_a[:, None] & varies_b[None, :]
     scale = jnp.where(defined, sd_a[:, None] * sd_b[None, :], 1.0)
-    return jnp.where(defined, jnp.clip(moments.cross / scale, -1.0, 1.0), 0.0)
+    value = jnp.where(defined, jnp.clip(moments.cross / scale, -1.0, 1.0), 0.0)
+    finite = jnp.isfinite(moments.spread_a)[:, None] & jnp.isfinite(moments.spread_b)[None, :]
+    return jnp.where(finite, value, jnp.nan)
 
 
 def _of_block(x: Array, y: Array) -> CoMoments:

@@ -21,6 +21,9 @@ class Matching:
     col: Array  # int32 [M]: latent of B
     score: Array  # float32 [M]: NaN where the pair was masked
     valid: Array  # bool [M]
+    # float32 []: how far at most the total, in excess of what staying single is worth, lies below
+    # the best there is, before any threshold; None: the solver does not say
+    gap: Array | None = None
 
 
 @struct.dataclass

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from synthsae_jax.errors import require
+from synthsae_jax.errors import check_choice, require
 from synthsae_jax.matching.moments import CoMoments, pearson
 from synthsae_jax.numerics import cosine_matrix
 from synthsae_jax.options import check_options
@@ -17,11 +17,21 @@ from synthsae_jax.registry import Explanation, Registry
 Array = jax.Array
 
 
+# What a score takes of each side, and what the two sides must have in common.
+TAKES = {
+    "rows": "two matrices [L, D] of one space",
+    "columns": "two matrices [D, L] of one space",
+    "both": "two pairs (W_dec [L, D], W_enc [D, L]) of one space",
+    "own_rows": "two matrices [L, D], each of its own space",
+    "codes": "two matrices: codes [n, L] on the same samples",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Score:
     """A registered score: what its two inputs are, and the function of them."""
 
-    takes: str  # "rows": directions [L, D]; "columns": [D, L]; "codes": [n, L] of the same samples
+    takes: str  # a word of TAKES
     compute: Callable[..., Array]  # (a, b, *, options) -> [L_a, L_b]
 
 
@@ -40,35 +50,47 @@ def register_score(
     return add
 
 
-def score(name: str, a: Array, b: Array, **options) -> Array:
+def score(name: str, a: Array | tuple, b: Array | tuple, **options) -> Array:
     """Similarity of every latent of A with every latent of B, float32 `[L_a, L_b]`.
 
     What `a` and `b` are depends on the score: the two SAEs' `W_dec [L, D]` (`decoder_cosine`) or
-    `W_enc [D, L]` (`encoder_cosine`), in one common space, or their codes `[n, L]` of the same n
-    samples (`activation_pearson`). Options are the score's own, by keyword.
+    `W_enc [D, L]` (`encoder_cosine`), in one common space, or pairs of both (`combined_cosine`),
+    or their codes `[n, L]` of the same n samples (`activation_pearson` and all that is read from
+    firing). Options are the score's own, by keyword.
     """
     entry = scores[name]
-    # half-precision inputs are scored in float32: rounded scores tie, and ties decide matches
-    a, b = (v.astype(jnp.promote_types(v.dtype, jnp.float32)) for v in map(jnp.asarray, (a, b)))
-    require(
-        a.ndim == 2 and b.ndim == 2,
-        f"score {name!r} takes two matrices; given shapes {a.shape} and {b.shape}.",
-    )
-    if entry.takes in ("rows", "columns"):
-        axis, shape = (1, "[L, D]") if entry.takes == "rows" else (0, "[D, L]")
+    sides = [_float_matrices(name, entry.takes, side) for side in (a, b)]
+    if entry.takes != "own_rows":
+        shared = [tuple(m.shape[axis] for m, axis in side) for side in sides]
+        shapes = [[m.shape for m, _ in side] for side in sides]
         require(
-            a.shape[axis] == b.shape[axis],
-            f"score {name!r} takes two matrices {shape} of one space; given {a.shape} and "
-            f"{b.shape}. Align models of unlike width first.",
-        )
-    else:
-        require(
-            a.shape[0] == b.shape[0],
-            f"score {name!r} takes codes [n, L] on the same samples; given {a.shape} and "
-            f"{b.shape}.",
+            shared[0] == shared[1],
+            f"score {name!r} takes {TAKES[entry.takes]}; given {_spell(shapes[0])} and "
+            f"{_spell(shapes[1])}."
+            + ("" if entry.takes == "codes" else " Align models of unlike width first."),
         )
     check_options(f"score {name!r}", entry.compute, options)
+    matrices = [tuple(m for m, _ in side) for side in sides]
+    a, b = matrices if entry.takes == "both" else (m for (m,) in matrices)
     return entry.compute(a, b, **options)
+
+
+def _float_matrices(name: str, takes: str, side: Array | tuple) -> list[tuple[Array, int]]:
+    """The side's matrices, each with the axis it shares with the other side's."""
+    axes = {"rows": (1,), "columns": (0,), "both": (1, 0), "own_rows": (1,), "codes": (0,)}[takes]
+    parts = [side] if takes != "both" else list(side) if isinstance(side, tuple | list) else []
+    shapes = [jnp.shape(part) for part in parts]
+    require(
+        len(parts) == len(axes) and all(len(shape) == 2 for shape in shapes),
+        f"score {name!r} takes {TAKES[takes]}; given {_spell(shapes or [jnp.shape(side)])}.",
+    )
+    # half-precision inputs are scored in float32: rounded scores tie, and ties decide matches
+    promoted = lambda v: v.astype(jnp.promote_types(v.dtype, jnp.float32))
+    return [(promoted(jnp.asarray(part)), axis) for part, axis in zip(parts, axes)]
+
+
+def _spell(shapes: list[tuple[int, ...]]) -> str:
+    return " with ".join(map(str, shapes))
 
 
 _COSINE_CHANCE = (
@@ -116,6 +138,35 @@ def encoder_cosine(a: Array, b: Array, *, absolute: bool = False, centred: bool 
 
 
 @register_score(
+    "combined_cosine",
+    "both",
+    Explanation(
+        what="Decoder and encoder cosine in one: their mean, or the smaller (how='min').",
+        formula="(cos(w_a, w_b) + cos(e_a, e_b)) / 2, or min of the two",
+        range="[-1, 1]",
+        chance="Mean 0. Decoder and encoder rows of one latent are alike, so the mean is hardly "
+        "less noisy than one of them.",
+        undefined="0 for a zero row",
+        source="the AND of two assignments in Paulo and Belrose, arXiv 2501.16615, as one score",
+    ),
+)
+def combined_cosine(
+    a: tuple[Array, Array],
+    b: tuple[Array, Array],
+    *,
+    how: str = "mean",
+    absolute: bool = False,
+    centred: bool = False,
+) -> Array:
+    """Of decoder and encoder cosine, each taken as the options say, `[L_a, L_b]`."""
+    check_choice("how", how, ("mean", "min"))
+    options = {"absolute": absolute, "centred": centred}
+    decoder = decoder_cosine(a[0], b[0], **options)
+    encoder = encoder_cosine(a[1], b[1], **options)
+    return jnp.minimum(decoder, encoder) if how == "min" else (decoder + encoder) / 2
+
+
+@register_score(
     "activation_pearson",
     "codes",
     Explanation(
@@ -131,3 +182,21 @@ def encoder_cosine(a: Array, b: Array, *, absolute: bool = False, centred: bool 
 def activation_pearson(a: Array, b: Array) -> Array:
     """Pearson correlation of codes, `[n, L_a], [n, L_b] -> [L_a, L_b]`."""
     return pearson(CoMoments.init(a.shape[1], b.shape[1]).update(a, b))
+
+
+@register_score(
+    "preactivation_pearson",
+    "codes",
+    Explanation(
+        what="Pearson correlation of two latents before the SAE's sparsity: of max(pre, 0).",
+        formula="as activation_pearson, of rectified pre-activations",
+        range="[-1, 1]",
+        chance="Mean 0 between unrelated models; within one space, latents that point alike "
+        "correlate without tracking the same feature.",
+        undefined="0 where a latent never varies: mask it when solving",
+        source="what Lan et al., arXiv 2410.06981, correlate where the SAE is TopK",
+    ),
+)
+def preactivation_pearson(a: Array, b: Array) -> Array:
+    """Pearson correlation of rectified pre-activations, `[n, L_a], [n, L_b] -> [L_a, L_b]`."""
+    return activation_pearson(jnp.maximum(a, 0), jnp.maximum(b, 0))

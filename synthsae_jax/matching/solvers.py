@@ -1,8 +1,9 @@
 """Solvers: which latents are paired, given the scores? One function per entry.
 
 A solver takes the scores `[L_a, L_b]` with -inf at every pair that must not be matched (dead
-latents, undefined scores) and returns candidates: row, col and whether the solver accepts them.
-Thresholds, order and the record are dealt with once, in `solve`.
+latents, undefined scores) and returns candidates: row, col, whether the solver accepts them and,
+if it is not exact but knows how far off it may be, its gap. Thresholds, order and the record are
+dealt with once, in `solve`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.matching.records import Matching
@@ -21,7 +21,9 @@ from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array | np.ndarray
 
-solvers: Registry[Callable[..., tuple[Array, Array, Array]]] = Registry("solver")
+Candidates = tuple[Array, Array, Array]
+
+solvers: Registry[Callable[..., tuple[Array, ...]]] = Registry("solver")
 
 
 def solve(
@@ -36,8 +38,8 @@ def solve(
 
     A pair counts (`valid`) if its score reaches the threshold (`>=`). A latent that is not alive
     and a score that is not finite are never matched. Ties go to the lower index. Options are the
-    solver's own, by keyword. `assignment` works on the host, outside of any trace, and returns
-    numpy arrays; the others are plain JAX.
+    solver's own, by keyword. Solvers whose explanation says "on the host" run outside of any
+    trace and return numpy arrays; the others are plain JAX.
     """
     solver = solvers[name]
     check_options(f"solver {name!r}", solver, options)
@@ -49,7 +51,7 @@ def solve(
     allowed &= _alive("alive_a", alive_a, s.shape[0])[:, None]
     allowed &= _alive("alive_b", alive_b, s.shape[1])[None, :]
     s = jnp.where(allowed, s, -jnp.inf)
-    row, col, accepted = solver(s, **options)
+    row, col, accepted, *gap = solver(s, **options)
 
     # What a host solver finds differs in number from call to call, and JAX would compile for each.
     xp = np if isinstance(row, np.ndarray) else jnp
@@ -59,7 +61,11 @@ def solve(
     found = xp.where(xp.isfinite(found), found, xp.nan)
     reached = ~xp.isnan(found) if threshold is None else found >= threshold
     return Matching(
-        row=row.astype(xp.int32), col=col.astype(xp.int32), score=found, valid=accepted & reached
+        row=row.astype(xp.int32),
+        col=col.astype(xp.int32),
+        score=found,
+        valid=accepted & reached,
+        gap=xp.asarray(gap[0], xp.float32) if gap else None,
     )
 
 
@@ -75,7 +81,7 @@ def solve(
         source="Lan et al., arXiv 2410.06981 (b_to_a)",
     ),
 )
-def argmax(s: Array, *, direction: str = "b_to_a") -> tuple[Array, Array, Array]:
+def argmax(s: Array, *, direction: str = "b_to_a") -> Candidates:
     """M = L_b pairs for `b_to_a`, L_a for `a_to_b`."""
     check_choice("direction", direction, ("b_to_a", "a_to_b"))
     if direction == "b_to_a":
@@ -98,7 +104,7 @@ def argmax(s: Array, *, direction: str = "b_to_a") -> tuple[Array, Array, Array]
         undefined="a latent with no allowed partner is not matched",
     ),
 )
-def mutual_nearest(s: Array, *, margin: float = 0.0) -> tuple[Array, Array, Array]:
+def mutual_nearest(s: Array, *, margin: float = 0.0) -> Candidates:
     """M = min(L_a, L_b) candidates: the shorter side, each with its best."""
     best_col, lead_row = _best(s)
     best_row, lead_col = _best(s.T)
@@ -111,36 +117,6 @@ def mutual_nearest(s: Array, *, margin: float = 0.0) -> tuple[Array, Array, Arra
         row = best_row
         mutual = best_col[row] == col
     return row, col, mutual & (lead_row[row] >= margin) & (lead_col[col] >= margin)
-
-
-@solvers.register(
-    "assignment",
-    Explanation(
-        what="The one-to-one pairing with the largest total score (Hungarian), on the host. It "
-        "pairs as many as it can: without a threshold junk pairs are forced.",
-        formula="max over partial permutations of sum s_ij",
-        chance="Every alive latent of the shorter side gets a partner; the mean score is about "
-        "0.96 of the expected best of M.",
-        undefined="a latent with no allowed partner is not matched",
-        source="Kuhn 1955; scipy.optimize.linear_sum_assignment",
-    ),
-)
-def assignment(s: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """M = min of the numbers of rows and columns that have an allowed pair."""
-    scores = np.asarray(s, np.float64)
-    allowed = np.isfinite(scores)
-    rows, cols = np.flatnonzero(allowed.any(1)), np.flatnonzero(allowed.any(0))
-    if rows.size == 0:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty.astype(bool)
-    part = scores[np.ix_(rows, cols)]
-    finite = np.isfinite(part)
-    # A forbidden pair costs more than all allowed ones can gain, so it is taken only when nothing
-    # else is left, and then dropped; scipy itself refuses such matrices.
-    span = part[finite].max() - part[finite].min() + 1.0
-    part = np.where(finite, part, part[finite].min() - span * min(part.shape))
-    i, j = linear_sum_assignment(part, maximize=True)
-    return rows[i], cols[j], finite[i, j]
 
 
 def _best(s: Array) -> tuple[Array, Array]:
