@@ -34,6 +34,7 @@ def recovery(rows: Sequence[Mapping[str, Any]], width: str) -> Contents:
     """Scores by architecture under the inference rule; the training rule's in a second table."""
     inference = [r for r in rows if r["variant"] in ("", "chance", "ceiling")]
     training = [r for r in rows if r["variant"] == "train"]
+    bounds = [r for r in rows if r["variant"] == "bound"]
     drawn = dots.dot_plot(summarise(inference, ("sae",), DRAWN), "sae", width=width, names=NAMES)
     first = inference[0]
     target = f"L0 {first['target_l0']:g}" if first["target_l0"] else "its own L0"
@@ -56,6 +57,16 @@ def recovery(rows: Sequence[Mapping[str, Any]], width: str) -> Contents:
                 "Architectures that rank over a batch use other latents in training; SAELens "
                 "evaluates those.",
                 (tables.from_records(summarise(training, ("sae",), SCORES)),),
+            )
+        )
+    if bounds:
+        sections.append(
+            page.Section(
+                "Floors and ceilings",
+                "One instance of each world. With the true dictionary and an encoder that sees x "
+                "alone; supervised logistic probes, which have no dictionary; decompositions that "
+                "are no SAEs, with as many codes per sample as the SAEs have.",
+                (tables.from_records(summarise(bounds, ("sae",), SCORES)),),
             )
         )
     return Contents("Recovery of true features", sections, lead, LIMITS)

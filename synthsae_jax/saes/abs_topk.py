@@ -37,6 +37,7 @@ Array = jax.Array
     sparsity="k per sample",
     example={"k": 3},
     check=check_topk,
+    probe_mcc=0.97,  # spare latents fire too, with either sign
 )
 def abs_topk(options: TopKOptions) -> Rules:
     """The rules of an AbsTopK SAE (SAELens: "abstopk"): those of topk without its ReLU.

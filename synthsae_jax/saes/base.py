@@ -42,7 +42,7 @@ def architecture(
     frozen: Callable[[Any], tuple[str, ...]] = no_weights,
     blocks: Callable[[Any], tuple[int, ...]] = one_block,
     extra_axes: Mapping[str, int | None] = MappingProxyType({}),
-    solves: bool = True,
+    probe_mcc: float = 0.99,
 ) -> Callable[[Callable[[Any], Rules]], Callable[[Any], Rules]]:
     """Decorator that registers a factory `(options) -> Rules` as an architecture.
 
@@ -55,7 +55,7 @@ def architecture(
     - `blocks`: sizes of the blocks of latents within which their order means nothing to encode
       and decode.
     - `extra_axes`: for each of `SAEParams.extra` the axis that counts latents, or None.
-    - `solves`: False where even orthogonal features need not come out.
+    - `probe_mcc`: lower where even orthogonal features need not come out, with the reason.
     """
     check_choice("sparsity", sparsity, SPARSITY)
     require(
@@ -75,7 +75,7 @@ def architecture(
             frozen,
             blocks,
             extra_axes,
-            solves,
+            probe_mcc,
         )
         architectures.register(name, explanation)(record)
         return factory

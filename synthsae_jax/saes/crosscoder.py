@@ -96,6 +96,7 @@ def _check_l1(options: ModelsOptions, hyper: StandardHyper) -> None:
     sparsity="penalty",
     example={"l1_coefficient": 0.02, "n_models": 2},
     check=_check_l1,
+    probe_mcc=0.97,  # a direction in both models costs more than one in either
     penalty="l1_coefficient",
 )
 def crosscoder_l1(options: ModelsOptions) -> Rules:

@@ -44,7 +44,7 @@ class FrozenOptions(TopKOptions):
     example={"k": 4.0},
     check=check_batch_topk,
     frozen=lambda options: options.frozen_weights,
-    solves=False,
+    probe_mcc=0.5,  # the decoder is random and stays so
 )
 def frozen(options: FrozenOptions) -> Rules:
     """The rules of a BatchTopK SAE with frozen weights. `finalize` folds decoder norms as usual."""

@@ -77,6 +77,7 @@ def _check(options: JumpReLUOptions, hyper: JumpReLUHyper) -> None:
         "pre_act_loss_coefficient": 0.1,
     },
     check=_check,
+    probe_mcc=0.98,  # thresholds cut the smallest activations off
     penalty="l0_coefficient",
 )
 def jumprelu(options: JumpReLUOptions) -> Rules:

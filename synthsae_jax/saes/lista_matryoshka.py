@@ -93,6 +93,7 @@ def _check(options: ListaOptions, hyper: ListaHyper) -> None:
     sparsity="k per batch",
     example={"k": 1.5, "matryoshka_widths": (4, 8)},
     check=_check,
+    probe_mcc=0.9,  # as matryoshka: a prefix narrower than the features mixes them
     extra_axes={"inner_threshold": 1},
 )
 def lista_matryoshka(options: ListaOptions) -> Rules:

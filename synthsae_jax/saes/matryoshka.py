@@ -52,6 +52,7 @@ class MatryoshkaOptions(TopKOptions):
     sparsity="k per batch",
     example={"k": 1.5, "matryoshka_widths": (4, 10)},
     check=check_batch_topk,
+    probe_mcc=0.88,  # a prefix narrower than the features settles on mixtures of them
 )
 def matryoshka(options: MatryoshkaOptions) -> Rules:
     """The rules of a Matryoshka BatchTopK SAE: one selection over all latents, a loss per prefix.

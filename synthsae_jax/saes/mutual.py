@@ -69,7 +69,7 @@ def _member_sizes(options: MutualOptions) -> tuple[int, ...]:
     example={"k": 3.0, "n_members": 2, "mutual_coefficient": 0.1},
     check=_check,
     blocks=_member_sizes,
-    solves=False,  # each member sees its own block of the input only
+    probe_mcc=0.7,  # each member sees its own block of the input only
 )
 def mutual(options: MutualOptions) -> Rules:
     """The rules of `n_members` coupled SAEs; `saes.member` takes each out by itself.

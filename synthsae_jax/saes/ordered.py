@@ -68,6 +68,7 @@ def _check(options: OrderedOptions, hyper: OrderedHyper) -> None:
     sparsity="k per sample",
     example={"k": 2},
     check=_check,
+    probe_mcc=0.92,  # its order has nothing to go by where features fire equally often
 )
 def ordered(options: OrderedOptions) -> Rules:
     """The rules of an ordered TopK SAE. Encoding and decoding are TopK's; the order is the loss's.

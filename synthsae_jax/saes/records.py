@@ -131,7 +131,7 @@ class Architecture:
     frozen: Callable[[Any], tuple[str, ...]]  # (options) -> weights never trained
     blocks: Callable[[Any], tuple[int, ...]]  # (options) -> sizes of exchangeable latents
     extra_axes: Mapping[str, int | None]  # as LATENT_AXES, for `SAEParams.extra`
-    solves: bool  # whether it finds orthogonal features, MCC > .99
+    probe_mcc: float  # MCC it exceeds on few orthogonal features that fire equally often
 
 
 SPARSITY = (

@@ -56,7 +56,7 @@ def _check(options: UniversalOptions, hyper: BatchTopKHyper) -> None:
     sparsity="k per batch",
     example={"k": 1.5, "n_models": 2},
     check=_check,
-    solves=False,  # a code comes from one block of the input, where features overlap
+    probe_mcc=0.85,  # a code comes from one block of the input, where features overlap
 )
 def universal(options: UniversalOptions) -> Rules:
     """The rules of a universal SAE: `d_in = n_models D`, inputs as `worlds.join` makes them.

@@ -8,22 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from synthsae_jax import keys, metrics, saes, worlds
+from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.io.rows import Row
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import table
+from synthsae_jax.suite import bounds_cell, table
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.match_l0 import coefficient_for
+from synthsae_jax.suite.recipes import recipe, recipe_names
 from synthsae_jax.suite.seeds import run_seed, world_seed
 from synthsae_jax.training import TrainConfig, train
 
 ID = "recovery@1"
-ARCHITECTURES = ("topk", "batchtopk", "standard")
-PENALTY = {"standard": "l1_coefficient"}  # sparsity by a coefficient, set on a dev world
 
 # target_l0: the L0 of the preset's d_sae most frequent features, on dev worlds
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "smoke": {
+        "saes": ("topk", "batchtopk", "standard"),
         "preset": "micro",
         "target_l0": 4.7,
         "worlds": 1,
@@ -36,6 +35,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "dead_window": 50,
     },
     "small": {
+        "saes": recipe_names(),
+        "bounds": {"n_fit": 30_000, "n_probes": 32},
         "preset": "1k",
         "target_l0": 5.6,
         "worlds": 1,
@@ -43,11 +44,13 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "seeds": 2,
         "n_train": 1_024_000,
         "n_eval": 102_400,
-        "batch_size": 1024,
-        "lr": 1e-3,
-        "dead_window": 200,
+        "batch_size": 512,
+        "lr": 3e-3,
+        "dead_window": 100,
     },
     "standard": {
+        "saes": recipe_names(),
+        "bounds": {"n_fit": 100_000, "n_probes": 64},
         "preset": "4k",
         "target_l0": 12.4,
         "worlds": 5,
@@ -60,6 +63,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "dead_window": 1000,
     },
     "full": {
+        "saes": recipe_names(),
+        "bounds": {"n_fit": 400_000, "n_probes": 64},
         "preset": "synthsaebench-16k",
         "target_l0": 25.0,
         "worlds": 5,
@@ -76,16 +81,51 @@ SHOWN = ("f1", "mcc", "uniqueness", "precision", "recall", "explained_variance",
 
 
 def cells(scale: str, salt: str) -> Sequence[Cell]:
-    """One cell per world and architecture, worlds outermost, so that a prefix is balanced."""
+    """One cell per world and architecture, worlds outermost, so that a prefix is balanced.
+
+    Above `smoke` each world has a cell of further floors and ceilings, on its first instance.
+    """
     size = SIZES[scale]
-    return [
-        _cell(scale, salt, size, world, name)
-        for world in range(size["worlds"])
-        for name in ARCHITECTURES
-    ]
+    found = []
+    for world in range(size["worlds"]):
+        found += [_cell(salt, size, world, name) for name in size["saes"]]
+        if "bounds" in size:
+            found.append(_bounds_cell(salt, size, world))
+    return found
 
 
-def _cell(scale: str, salt: str, size: Mapping[str, Any], index: int, name: str) -> Cell:
+def _bounds_cell(salt: str, size: Mapping[str, Any], index: int) -> Cell:
+    seed = world_seed(ID, salt, index)
+    number = size["instances"] * index
+    shared = _shared(size, seed)
+    return Cell(
+        name=f"world{index}/bounds",
+        spec={**_settings(size), "world_seed": seed, "seeds": {"world": seed}},
+        compute=lambda tick: bounds_cell.compute(shared, size, number, run_seed(number, 0), tick),
+        runs=0,
+        samples=size["bounds"]["n_fit"],
+        flops=0.0,  # of training, and no SAE is trained
+        memory=4.0 * size["bounds"]["n_fit"] * worlds.preset(size["preset"]).instance.hidden_dim,
+        programs=("best-k: evaluation", "baselines: evaluation", "sampling"),
+    )
+
+
+def _settings(size: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a scale's sizes a cell depends on."""
+    return {key: value for key, value in size.items() if key != "saes"}
+
+
+def _shared(size: Mapping[str, Any], seed: int) -> table.Shared:
+    return table.Shared(
+        benchmark=ID,
+        world=size["preset"],
+        world_seed=seed,
+        config=train_config(size),
+        target_l0=float(size["target_l0"]),
+    )
+
+
+def _cell(salt: str, size: Mapping[str, Any], index: int, name: str) -> Cell:
     preset = worlds.preset(size["preset"])
     seed = world_seed(ID, salt, index)
     n_runs = size["instances"] * size["seeds"]
@@ -93,19 +133,22 @@ def _cell(scale: str, salt: str, size: Mapping[str, Any], index: int, name: str)
     weights = 2 * d_sae * dim
     return Cell(
         name=f"world{index}/{name}",
-        spec={**size, "sae": name, "world_seed": seed, "seeds": {"world": seed}},
-        compute=functools.partial(_compute, scale, size, index, seed, name),
+        spec={
+            **_settings(size),
+            "sae": name,
+            "world_seed": seed,
+            "seeds": {"world": seed},
+        },
+        compute=functools.partial(_compute, size, index, seed, name),
         runs=n_runs,
         samples=size["n_train"],
-        flops=6.0 * weights * size["n_train"] * n_runs * (1.8 if name in PENALTY else 1.0),
+        flops=6.0 * weights * size["n_train"] * n_runs,
         memory=4.0 * (4 * weights + 6 * size["batch_size"] * d_sae) * n_runs,
         programs=(f"{name}: training", f"{name}: evaluation", f"{name}: chance", "sampling"),
     )
 
 
-def _compute(
-    scale: str, size: Mapping[str, Any], index: int, seed: int, name: str, tick: Tick
-) -> list[Row]:
+def _compute(size: Mapping[str, Any], index: int, seed: int, name: str, tick: Tick) -> list[Row]:
     preset = worlds.preset(size["preset"])
     tick(0.0, "building the world")
     world = worlds.init_world(keys.world_key(seed), preset.world, seed=seed)
@@ -116,10 +159,11 @@ def _compute(
     ]
     instances = worlds.stack(members)
     seeds = np.array([[run_seed(i, s) for s in range(size["seeds"])] for i in numbers])
-    config = train_config(size)
-    options, share = _options(scale, size, name, tick)
-    sae = saes.build(name, d_in=preset.instance.hidden_dim, d_sae=preset.d_sae, **options)
-    tick(share, "training")
+    made = recipe(
+        name, preset.instance.hidden_dim, preset.d_sae, size["target_l0"], train_config(size)
+    )
+    sae, config = made.sae, made.config
+    tick(0.05, "training")
     result = train(
         world,
         instances,
@@ -128,16 +172,10 @@ def _compute(
         init_seeds=seeds,
         # the runs of an instance read one stream: cheaper, and no number here is about pairs
         data_seed=seeds[:, 0],
-        progress=lambda done, total, _: tick(share + (0.9 - share) * done / total, "training"),
+        progress=lambda done, total, _: tick(0.05 + 0.85 * done / total, "training"),
     )
     tick(0.9, "evaluation")
-    shared = table.Shared(
-        benchmark=ID,
-        world=preset.name,
-        world_seed=seed,
-        config=config,
-        target_l0=float(size["target_l0"]),
-    )
+    shared = _shared(size, seed)
     runs = (result.params, result.hyper, result.state.carried)
     raw = (result.state.params, result.hyper, result.state.carried)
     evaluate = functools.partial(
@@ -163,23 +201,6 @@ def train_config(size: Mapping[str, Any]) -> TrainConfig:
         lr_decay_steps=n_steps // 3,
         dead_window=size["dead_window"],
     )
-
-
-def _options(
-    scale: str, size: Mapping[str, Any], name: str, tick: Tick
-) -> tuple[dict[str, Any], float]:
-    """Options that bring the architecture to the target L0, and the share of work that took."""
-    target = size["target_l0"]
-    if name == "topk":
-        return {"k": round(target)}, 0.05
-    if name not in PENALTY:
-        return {"k": target}, 0.05
-    tick(0.05, "setting the coefficient on a dev world")
-    preset = worlds.preset(size["preset"])
-    found = coefficient_for(
-        name, PENALTY[name], target, preset, train_config(size), world_seed(ID, "dev")
-    )
-    return {PENALTY[name]: found}, 0.45
 
 
 recovery = Benchmark(

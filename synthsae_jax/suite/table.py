@@ -15,6 +15,7 @@ import numpy as np
 from synthsae_jax.io import configs
 from synthsae_jax.io import manifest as manifests
 from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.saes import architectures
 from synthsae_jax.suite.sharing import PairScore
 from synthsae_jax.training import TrainConfig
 
@@ -98,7 +99,11 @@ def run_rows(
 def run_columns(shared: Shared, result: Any, instance: int, i: int, r: int) -> dict[str, Any]:
     """The columns that say which run this is."""
     numbers = {name: _item(v, i, r) for name, v in vars(result.hyper).items() if v is not None}
-    sparsity = next((numbers[n] for n in ("k", "l1_coefficient") if n in numbers), None)
+    name = result.sae.name
+    penalty = architectures[name].penalty if name in architectures else None
+    if shared.target_l0 is not None and penalty:
+        del numbers[penalty]  # steered: an outcome of the run, not a setting
+    sparsity = next((numbers[n] for n in ("k", penalty) if n in numbers), None)
     identity = {
         "sae": result.sae.name,
         "instance": instance,
@@ -111,7 +116,7 @@ def run_columns(shared: Shared, result: Any, instance: int, i: int, r: int) -> d
         "sae": result.sae.name,
         "options": {n: v for n, v in vars(result.sae.options).items() if not callable(v)},
         "numbers": numbers,
-        "train": dataclasses.asdict(shared.config),
+        "train": dataclasses.asdict(result.config),
     }
     digest = configs.config_hash(described)
     where = {"benchmark": shared.benchmark, "world": shared.world, "seed": shared.world_seed}
@@ -185,6 +190,21 @@ def level_rows(
         for metric, value in found.items()
         if metric not in _NOT_METRICS
     ]
+
+
+def missing_rows(shared: Shared, sae: str, instance: int, reason: str, level: str) -> list[Row]:
+    """A row for a level that could not be computed, with the reason in place of a value."""
+    row = make_row(
+        **shared.columns(),
+        sae=sae,
+        instance=instance,
+        run_id=f"{level}-{shared.world_seed}-{sae}",
+        metric="f1",
+        variant=level,
+        n_eval=0,
+        **valued(math.nan, reason=reason),
+    )
+    return [row]
 
 
 def valued(value: float, status: str = "ok", reason: str = "") -> dict[str, Any]:

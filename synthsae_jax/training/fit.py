@@ -194,5 +194,5 @@ def _mean(parts: list[tuple[int, dict[str, np.ndarray]]]) -> dict[str, np.ndarra
     """The mean report over some stretches of steps."""
     if len(parts) == 1:
         return parts[0][1]
-    total = sum(count for count, _ in parts)
-    return {k: sum(count * part[k] for count, part in parts) / total for k in parts[0][1]}
+    counts = [count for count, _ in parts]
+    return {k: np.average([part[k] for _, part in parts], 0, counts) for k in parts[0][1]}

@@ -15,6 +15,7 @@ import pytest
 from synthsae_jax import saes
 
 D_IN, D_SAE, BATCH = 8, 16, 24
+LR = np.float32(1e-2)
 
 
 class Outputs(NamedTuple):
@@ -74,9 +75,9 @@ def outputs(sae, params, x, hyper, state):
 
 
 @functools.partial(jax.jit, static_argnames=("sae", "n_steps"))
-def train(sae, params, hyper, dictionary, key, n_steps):
+def train(sae, params, hyper, dictionary, key, n_steps, lr=LR, state=None):
     """Adam on fresh samples of the probe problem; the loss of every step."""
-    adam = optax.adam(1e-2)
+    adam = optax.adam(lr)
 
     def step(carry, key):
         params, moments, state = carry
@@ -86,7 +87,8 @@ def train(sae, params, hyper, dictionary, key, n_steps):
         updates, moments = adam.update(gradient, moments)
         return (optax.apply_updates(params, updates), moments, info["state"]), loss
 
-    carry = (params, adam.init(params), sae.init_state())
+    state = sae.init_state() if state is None else state
+    carry = (params, adam.init(params), state)
     (params, _, state), losses = jax.lax.scan(step, carry, jax.random.split(key, n_steps))
     return params, state, losses
 

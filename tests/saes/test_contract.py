@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import saes
+from synthsae_jax.metrics import mcc
 from synthsae_jax.saes.records import LATENT_AXES, SPARSITY
 
 
@@ -168,7 +169,14 @@ def test_runs_stack_by_vmap_over_weights_and_state(sae, tools, x):
 def test_loss_falls_on_orthogonal_features(sae, tools, dictionary):
     params = jax.jit(sae.init)(jax.random.key(4))
     params, state, losses = tools.train(
-        sae.static, params, sae.hyper, dictionary, jax.random.key(5), 300
+        sae.static,
+        params,
+        sae.hyper,
+        dictionary,
+        jax.random.key(5),
+        300,
+        np.float32(1e-2),
+        sae.init_state(),
     )
     losses = np.asarray(losses)
     assert np.isfinite(losses).all()
@@ -176,6 +184,23 @@ def test_loss_falls_on_orthogonal_features(sae, tools, dictionary):
     final = sae.finalize(params, state)
     for name, value in weights(final).items():
         assert np.isfinite(value).all(), name
+
+
+def test_orthogonal_features_are_found(sae, tools, dictionary):
+    start = jax.jit(sae.init)(jax.random.key(4))
+    # two features fire in each sample, but some prefer fewer latents; a swept k compiles nothing
+    ks = [sae.hyper.k, 2] if "k" in vars(sae.hyper) else [None]
+    best = 0.0
+    for k in ks:
+        hyper = sae.hyper if k is None else sae.hyper.replace(k=np.asarray(k, sae.hyper.k.dtype))
+        params, state = start, sae.init_state()
+        for part, lr in enumerate([1e-2, 1e-2, 1e-2, 1e-3]):
+            key = jax.random.key(50 + part)
+            params, state, _ = tools.train(
+                sae.static, params, hyper, dictionary, key, 300, np.float32(lr), state
+            )
+        best = max(best, mcc(sae.finalize(params, state).W_dec, dictionary))
+    assert best > saes.architectures[sae.name].probe_mcc
 
 
 def test_an_equal_sae_built_again_is_not_traced_again(sae, tools, x):

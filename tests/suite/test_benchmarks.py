@@ -11,7 +11,7 @@ from synthsae_jax.suite import main_job, recovery, universality
 def recovered(tmp_path_factory):
     """recovery@1 on a tenth of a smoke run, one architecture."""
     size = {**recovery.SIZES["smoke"], "n_train": 10_240, "n_eval": 4_096}
-    cell = recovery._cell("smoke", "", size, 0, "topk")
+    cell = recovery._cell("", size, 0, "topk")
     return cell.compute(lambda share, what: None)
 
 

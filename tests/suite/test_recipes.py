@@ -1,0 +1,74 @@
+"""What the benchmarks train: options and schedules at a target L0."""
+
+import pytest
+
+from synthsae_jax import saes
+from synthsae_jax.errors import ConfigError
+from synthsae_jax.suite import bounds_cell, recovery
+from synthsae_jax.suite.recipes import matryoshka_widths, recipe, recipe_names
+from synthsae_jax.training import Anneal, TrainConfig
+
+CONFIG = TrainConfig(n_samples=10_240)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_aims_at_the_target(name):
+    made = recipe(name, 64, 256, 5.6, CONFIG)
+    assert made.sae.name == name
+    hyper = made.sae.hyper
+    if saes.architectures[name].penalty:
+        assert made.config.target_l0 == 5.6
+    elif name == "matching_pursuit":
+        assert made.sae.options.max_iterations == 6
+    else:
+        assert hyper.k == pytest.approx(6 if name == "topk" else 5.6)
+        assert made.config.target_l0 is None
+
+
+def test_every_penalty_architecture_of_the_field_has_a_recipe():
+    assert {"standard", "gated", "jumprelu"} <= set(recipe_names()) <= set(saes.names())
+
+
+def test_widths_are_those_of_synthsaebench():
+    assert matryoshka_widths(4096) == (128, 512, 2048)
+    assert matryoshka_widths(256) == (8, 32, 128)
+    assert matryoshka_widths(16) == (2, 8)
+
+
+def test_lista_anneals_k_as_published():
+    made = recipe("lista_matryoshka", 768, 4096, 25.0, CONFIG)
+    assert made.config.anneal == (Anneal("k", 60.0, steps=9),)
+    assert made.sae.hyper.k == 25
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(ConfigError, match=r"Unknown recipe 'batchtop'. Did you mean 'batchtopk'"):
+        recipe("batchtop", 64, 256, 5.6, CONFIG)
+
+
+def test_bounds_are_rows_also_where_a_library_is_missing(monkeypatch):
+    def missing():
+        raise ConfigError(
+            "logistic probes need scikit-learn: pip install 'synthsae-jax[baselines]'."
+        )
+
+    levels = [("known", lambda: {"f1": 0.5, "mcc": float("nan"), "n_eval": 10}), ("not", missing)]
+    monkeypatch.setattr(bounds_cell, "_levels", lambda *given: iter(levels))
+    size = {**recovery.SIZES["small"], "preset": "micro"}
+    shared = recovery._shared(size, 5)
+    rows = bounds_cell.compute(shared, size, 0, 7, lambda share, what: None)
+    found = [(r["sae"], r["metric"], r["value"], r["status"]) for r in rows]
+    assert found == [
+        ("known", "f1", 0.5, "ok"),
+        ("known", "mcc", None, "undefined"),
+        ("not", "f1", None, "undefined"),
+    ]
+    assert {r["variant"] for r in rows} == {"bound"}
+    assert "scikit-learn" in rows[-1]["reason"]
+
+
+def test_every_world_has_its_bounds_above_smoke():
+    names = [cell.name for cell in recovery.cells("standard", "")]
+    per_world = len(recipe_names()) + 1
+    assert names[per_world - 1 :: per_world] == [f"world{i}/bounds" for i in range(5)]
+    assert not any("bounds" in cell.name for cell in recovery.cells("smoke", ""))
