@@ -73,11 +73,30 @@ _explain(
     undefined=_NO_MATCH + ", or no world is given",
 )
 _explain(
+    "false_universality_absorbed",
+    "The part of false_universality_kin where either latent is an absorbed parent: it is silent "
+    "where a child is on.",
+    "as false_universality_kin, with type(i) or type(j) absorbed_parent",
+    undefined=_NO_MATCH + ", or no world or no types are given",
+)
+_explain(
     "false_universality_twin",
     "The part of false_universality between a feature and its twin, which has the same statistics "
     "under another id.",
     "as false_universality, with tau_A(i) = tau_B(j) modulo F_base",
     undefined=_NO_MATCH + ", or no world is given",
+)
+_explain(
+    "false_universality_correlated",
+    "The part of false_universality between features that are no relatives but fire together.",
+    "as false_universality, not kin or twin, with |corr(z_g, z_h)| > .2",
+    undefined=_NO_MATCH + ", or no world or no feature_correlation is given",
+)
+_explain(
+    "false_universality_unrelated",
+    "The rest of false_universality: with kin, twin and correlated it adds up to the whole.",
+    "false_universality - kin - twin - correlated",
+    undefined=_NO_MATCH + ", or no world or no feature_correlation is given",
 )
 _explain(
     "artefact_rate",
@@ -135,8 +154,58 @@ _explain(
     undefined="presence is unknown, or nothing is shared",
 )
 _explain(
+    "co_recovery_log_odds",
+    "Do both SAEs recover the same features, beyond what frequency explains? Log odds ratio over "
+    "the features present in both, in ten bins of frequency (Mantel-Haenszel).",
+    "log (sum_s both_s neither_s / n_s) / (sum_s only_A_s only_B_s / n_s)",
+    "any; 0 where the two recover independently",
+    chance="0",
+    undefined="presence is unknown, or within each bin a side recovers all or none, or no feature "
+    "is missed by one side alone",
+)
+_explain(
     "true_sharing",
     "Share of all features present in either model that is present in both.",
     "|P_A n P_B| / |P_A u P_B|",
     undefined="presence is unknown, or no feature is present",
+)
+_LATENTS = "over living latents of both sides"
+_explain("n_true_matched", "Latents that track a feature and are matched.", _LATENTS, _COUNT)
+_explain("n_true_unmatched", "Latents that track a feature and are not.", _LATENTS, _COUNT)
+_explain("n_artefact_matched", "Latents that track nothing and are matched.", _LATENTS, _COUNT)
+_explain("n_artefact_unmatched", "Latents that track nothing and are not.", _LATENTS, _COUNT)
+_explain(
+    "stability_precision",
+    "Of the latents that reappear in the other SAE, the share that track a feature.",
+    "n_true_matched / (n_true_matched + n_artefact_matched)",
+    chance="the share of all living latents that track a feature",
+    undefined="no living latent is matched",
+)
+_explain(
+    "stability_recall",
+    "Of the latents that track a feature, the share that reappear in the other SAE.",
+    "n_true_matched / (n_true_matched + n_true_unmatched)",
+    chance="the share of all living latents that are matched",
+    undefined="no latent tracks a feature",
+)
+_explain(
+    "artefact_reproduction",
+    "Of the latents that track nothing, the share that reappear all the same: consistently wrong.",
+    "n_artefact_matched / (n_artefact_matched + n_artefact_unmatched)",
+    chance="the same number between unrelated initialisations: report it beside",
+    undefined="every living latent tracks a feature, or none is alive",
+)
+_explain(
+    "sharedness_auroc",
+    "Does the best score of a latent of A tell whether B has its feature at all?",
+    "chance that a latent with tau in P_B has a higher max_j s_ij than one with tau not in P_B",
+    chance="1/2",
+    undefined="best_a or presence is not given, or all or none of A's tracked features are in B",
+)
+_explain(
+    "sharedness_ap",
+    "The same as average precision, latents whose feature B has being the positives.",
+    "sum over thresholds of (gain in recall) x precision",
+    chance="the share of A's tracked latents whose feature B has",
+    undefined="best_a or presence is not given, or all or none of A's tracked features are in B",
 )

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax.errors import require
+from synthsae_jax.matching.columns import match_metrics
+from synthsae_jax.matching.detection import co_recovery, sharedness
+from synthsae_jax.matching.kin import largest_true_matching, related, twins
+from synthsae_jax.matching.latent_types import ABSORBED
 from synthsae_jax.matching.records import Matching
 
 NAN = float("nan")
+# features whose activations correlate more than this are taken for each other with some reason
+CORRELATED = 0.2
 Presence = dict[str, np.ndarray]  # side -> bool [F]
 
 
@@ -22,6 +28,12 @@ def match_report(
     world: Any = None,
     present_a: Any = None,
     present_b: Any = None,
+    *,
+    feature_correlation: Any = None,
+    types_a: Any = None,
+    types_b: Any = None,
+    rates: Any = None,
+    best_a: Any = None,
 ) -> dict[str, float]:
     """Every quantity that truth allows to say about a matching, as floats; NaN where undefined.
 
@@ -29,9 +41,12 @@ def match_report(
     all); a dead one tracks nothing. `world` only serves kinship: its `forest.parent` int
     `[F_base]`, where id `F_base + i` is the twin of id `i`. `present_*` bool `[F]`: the features
     each model has; an absent one is never tracked. None means all where the other side is given;
-    where neither is, what depends on presence is undefined. The keys never change, and
-    `match_metrics` explains each. By definition precision + false_universality + artefact_rate = 1
-    as soon as anything is matched.
+    where neither is, what depends on presence is undefined. What else some numbers need:
+    `feature_correlation [F, F]` of the true activations, `types_*` int `[L]` from `latent_types`,
+    `rates [F]` (firing rates, to compare features of like frequency) and `best_a [L_a]`, the
+    largest score of each latent of A. The keys never change; `match_metrics` explains each, and
+    `why_undefined` says why a number is NaN. By definition
+    precision + false_universality + artefact_rate = 1 as soon as anything is matched.
     """
     presence = _presence(present_a, present_b)
     truth_a, alive_a = _side("a", truth_a, alive_a, presence)
@@ -42,16 +57,22 @@ def match_report(
         row.size == 0 or (row.max() < truth_a.size and col.max() < truth_b.size),
         f"the matching names latents beyond the truth maps' {truth_a.size} and {truth_b.size}.",
     )
+    for name, given, size in (
+        ("types_a", types_a, truth_a.size),
+        ("types_b", types_b, truth_b.size),
+        ("best_a", best_a, truth_a.size),
+    ):
+        shape = (size,) if given is None else np.shape(given)
+        require(shape == (size,), f"{name} must be [{size}], one per latent; given shape {shape}.")
     pair_a, pair_b = truth_a[row], truth_b[col]
     tracked = (pair_a >= 0) & (pair_b >= 0)
     right = tracked & (pair_a == pair_b)
     wrong = tracked & (pair_a != pair_b)
     neither = (pair_a < 0) & (pair_b < 0)
 
-    found_a, counts_a = np.unique(truth_a[truth_a >= 0], return_counts=True)
-    found_b, counts_b = np.unique(truth_b[truth_b >= 0], return_counts=True)
-    both, in_a, in_b = np.intersect1d(found_a, found_b, assume_unique=True, return_indices=True)
-    n_true = np.minimum(counts_a[in_a], counts_b[in_b]).sum()
+    found_a, found_b = (np.unique(t[t >= 0]) for t in (truth_a, truth_b))
+    both = np.intersect1d(found_a, found_b, assume_unique=True)
+    n_true = largest_true_matching(truth_a, truth_b)
     smaller = min(alive_a.sum(), alive_b.sum())
 
     n = row.size
@@ -72,14 +93,23 @@ def match_report(
         "f1": _harmonic(precision, recall),
         "accuracy_given_recovery": _ratio((right & findable).sum(), findable.sum()),
         "false_universality": _ratio(wrong.sum(), n),
-        **_kinship(world, pair_a[wrong], pair_b[wrong], n),
+        **_kinds_of_wrong(
+            world,
+            feature_correlation,
+            pair_a[wrong],
+            pair_b[wrong],
+            _absorbed(types_a, types_b, row[wrong], col[wrong]),
+            n,
+        ),
         "artefact_rate": _ratio((~tracked).sum(), n),
         "shared_artefact_rate": _ratio(neither.sum(), n),
         "missed_universality": 1.0 - recall,
         "observed_universality": observed,
         "true_universality": true,
         "metric_bias": observed - true,
-        **_sharing(presence, found_a, found_b, both),
+        **_sharing(presence, found_a, found_b, both, rates),
+        **_stability(((truth_a, alive_a, row), (truth_b, alive_b, col))),
+        **_detection(best_a, truth_a, presence),
     }
     return {name: float(value) for name, value in report.items()}
 
@@ -124,30 +154,71 @@ def _latent_recall(
     return _ratio(np.unique(row).size + np.unique(col).size, findable)
 
 
-def _kinship(world: Any, a: np.ndarray, b: np.ndarray, n: int) -> dict[str, float]:
-    """Shares of the matching that pair different features which are relatives, or twins."""
-    if world is None:
-        return {"false_universality_kin": NAN, "false_universality_twin": NAN}
-    parent = np.asarray(world.forest.parent)
-    base_a, base_b = a % parent.size, b % parent.size
-    # the twins' trees are trees of their own, so relatives share the copy
-    same_copy = a // parent.size == b // parent.size
-    siblings = (parent[base_a] >= 0) & (parent[base_a] == parent[base_b])
-    kin = siblings | _descends(parent, base_a, base_b) | _descends(parent, base_b, base_a)
+def _kinds_of_wrong(
+    world: Any,
+    correlation: Any,
+    a: np.ndarray,
+    b: np.ndarray,
+    absorbed: np.ndarray | None,
+    n: int,
+) -> dict[str, float]:
+    """Shares of the matching that pair different features, by what these are to each other."""
+    kin = twin = correlated = unrelated = None
+    if world is not None:
+        parent = world.forest.parent
+        kin, twin = related(parent, a, b), twins(parent, a, b)
+    if kin is not None and twin is not None and correlation is not None:
+        correlation = np.asarray(correlation)
+        require(
+            max(a.max(initial=-1), b.max(initial=-1)) < len(correlation),
+            f"feature_correlation has {len(correlation)} features, and the truth maps name more.",
+        )
+        alike = np.abs(correlation[a, b]) > CORRELATED
+        correlated = alike & ~kin & ~twin
+        unrelated = ~alike & ~kin & ~twin
+    share = lambda which: NAN if which is None else _ratio(which.sum(), n)
     return {
-        "false_universality_kin": _ratio((kin & same_copy).sum(), n),
-        "false_universality_twin": _ratio(((base_a == base_b) & ~same_copy).sum(), n),
+        "false_universality_kin": share(kin),
+        "false_universality_absorbed": share(
+            None if kin is None or absorbed is None else kin & absorbed
+        ),
+        "false_universality_twin": share(twin),
+        "false_universality_correlated": share(correlated),
+        "false_universality_unrelated": share(unrelated),
     }
 
 
-def _descends(parent: np.ndarray, young: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Is `old` a proper ancestor of `young`? Elementwise, -1 being nobody."""
-    found = np.zeros(young.shape, bool)
-    ancestor = parent[young]
-    while (ancestor >= 0).any():
-        found |= ancestor == old
-        ancestor = np.where(ancestor >= 0, parent[ancestor], -1)
-    return found
+def _absorbed(types_a: Any, types_b: Any, row: np.ndarray, col: np.ndarray) -> np.ndarray | None:
+    """Is either latent of the pair an absorbed parent? None where types are not given."""
+    if types_a is None or types_b is None:
+        return None
+    return (np.asarray(types_a)[row] == ABSORBED) | (np.asarray(types_b)[col] == ABSORBED)
+
+
+def _stability(sides: tuple) -> dict[str, float]:
+    """The 2 x 2 of (true or artefact) x (matched or not) over the living latents of both sides."""
+    table = np.zeros((2, 2), int)
+    for truth, alive, ends in sides:
+        matched = np.isin(np.arange(truth.size), ends)
+        cell = (truth >= 0)[alive].astype(int) * 2 + matched[alive]
+        table += np.bincount(cell, minlength=4).reshape(2, 2)
+    (artefact_lone, artefact_matched), (true_lone, true_matched) = table
+    return {
+        "n_true_matched": true_matched,
+        "n_true_unmatched": true_lone,
+        "n_artefact_matched": artefact_matched,
+        "n_artefact_unmatched": artefact_lone,
+        "stability_precision": _ratio(true_matched, true_matched + artefact_matched),
+        "stability_recall": _ratio(true_matched, true_matched + true_lone),
+        "artefact_reproduction": _ratio(artefact_matched, artefact_matched + artefact_lone),
+    }
+
+
+def _detection(best_a: Any, truth_a: np.ndarray, presence: Presence | None) -> dict[str, float]:
+    if best_a is None or presence is None:
+        return {"sharedness_auroc": NAN, "sharedness_ap": NAN}
+    found = sharedness(best_a, truth_a, presence["b"])
+    return {"sharedness_auroc": found["auroc"][0], "sharedness_ap": found["ap"][0]}
 
 
 def _presence(present_a: Any, present_b: Any) -> Presence | None:
@@ -168,17 +239,34 @@ def _sharing(
     found_a: np.ndarray,
     found_b: np.ndarray,
     both: np.ndarray,
+    rates: Any,
 ) -> dict[str, float]:
     """What there is to share, and how much of it both sides recovered, beside chance."""
+    names = ("shared_recovery", "shared_recovery_chance", "co_recovery_log_odds", "true_sharing")
     if presence is None:
-        return {"shared_recovery": NAN, "shared_recovery_chance": NAN, "true_sharing": NAN}
+        return dict.fromkeys(names, NAN)
     a, b = presence["a"], presence["b"]
-    shared = a & b
-    n_shared = shared.sum()
-    recovered_a, recovered_b = (shared[ids].sum() for ids in (found_a, found_b))
-    return {
-        "shared_recovery": _ratio(both.size, n_shared),
+    shared = np.flatnonzero(a & b)
+    if rates is not None:
+        rates = np.asarray(rates)
+        require(
+            rates.shape == a.shape,
+            f"rates must be [{a.size}], one per feature; given shape {rates.shape}.",
+        )
+    in_a, in_b = np.isin(shared, found_a), np.isin(shared, found_b)
+    n = shared.size
+    values = (
+        _ratio(both.size, n),
         # two sides that recover their features independently of each other: hypergeometric mean
-        "shared_recovery_chance": _ratio(recovered_a * recovered_b, n_shared * n_shared),
-        "true_sharing": _ratio(n_shared, (a | b).sum()),
-    }
+        _ratio(in_a.sum() * in_b.sum(), n * n),
+        co_recovery(in_a, in_b, None if rates is None else rates[shared]),
+        _ratio(n, (a | b).sum()),
+    )
+    return dict(zip(names, values))
+
+
+def why_undefined(report: dict[str, float]) -> dict[str, str]:
+    """The reason for each number of a report that is NaN, in words."""
+    explanations = {name: match_metrics.explanation(name) for name in report}
+    undefined = {name: e for name, e in explanations.items() if np.isnan(report[name])}
+    return {name: e.undefined if e else "" for name, e in undefined.items()}

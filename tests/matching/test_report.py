@@ -9,7 +9,8 @@ import pytest
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import Matching, match_report
+from synthsae_jax.matching import Matching, match_report, why_undefined
+from synthsae_jax.matching.latent_types import ABSORBED, CLEAN
 from synthsae_jax.registry import explain
 
 # two trees: 0 -> {1, 2}, 1 -> {3}; 4 -> {5}; 6 and 7 are free
@@ -40,6 +41,11 @@ def test_worked_example():
         world=WORLD,
         present_a=present_a,
         present_b=present_b,
+        # latent 2 of A (feature 1) matched with 3 of B (feature 2) is absorbed
+        types_a=np.where(np.arange(8) == 2, ABSORBED, CLEAN),
+        types_b=np.full(7, CLEAN),
+        feature_correlation=np.eye(8) + 0.3 * np.eye(8, k=1),
+        best_a=np.array([0.9, 0.4, 0.3, 0.6, 0.2, 0.8, 0.8, np.nan]),
     )
     expected = {
         "n_matched": 6,
@@ -55,7 +61,10 @@ def test_worked_example():
         "accuracy_given_recovery": 2 / 3,  # A's 0, 1, 2
         "false_universality": 2 / 6,
         "false_universality_kin": 1 / 6,
+        "false_universality_absorbed": 1 / 6,
         "false_universality_twin": 0,
+        "false_universality_correlated": 1 / 6,  # 3 with 4
+        "false_universality_unrelated": 0,
         "artefact_rate": 2 / 6,
         "shared_artefact_rate": 1 / 6,
         "missed_universality": 0,
@@ -64,9 +73,19 @@ def test_worked_example():
         "metric_bias": 4 / 7,
         "shared_recovery": 2 / 2,
         "shared_recovery_chance": (2 / 2) * (2 / 2),
+        "co_recovery_log_odds": np.nan,  # there is no feature in both that a side misses
         "true_sharing": 2 / 7,
+        "n_true_matched": 5 + 4,  # A's 0-4, B's 0-3
+        "n_true_unmatched": 0 + 1,  # B's 5
+        "n_artefact_matched": 1 + 2,  # A's 5, B's 4 and 6
+        "n_artefact_unmatched": 1 + 0,  # A's 6; its 7 is dead
+        "stability_precision": 9 / 12,
+        "stability_recall": 9 / 10,
+        "artefact_reproduction": 3 / 4,
+        "sharedness_auroc": 4 / 6,  # .9 .4 .3 (features 0, 1, 1) against .6 .2 (3, 6)
+        "sharedness_ap": (1 / 1 + 2 / 3 + 3 / 4) / 3,
     }
-    assert report == pytest.approx(expected)
+    assert report == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -75,7 +94,10 @@ def test_equals_counting_pair_by_pair(seed):
     n_a, n_b = rng.integers(1, 14, 2)
     truth_a, truth_b = (rng.integers(-1, 8, n) for n in (n_a, n_b))
     chosen = [(i, j) for i in range(n_a) for j in range(n_b) if rng.random() < 0.15]
-    report = match_report(matched(chosen), truth_a, truth_b, world=WORLD)
+    correlation = rng.uniform(-0.4, 0.4, (8, 8))
+    report = match_report(
+        matched(chosen), truth_a, truth_b, world=WORLD, feature_correlation=correlation
+    )
     kinds, shown, both, largest = oracles.match_quality(chosen, truth_a, truth_b, PARENT)
     n = len(chosen)
     share = lambda count: count / n if n else np.nan
@@ -96,6 +118,9 @@ def test_equals_counting_pair_by_pair(seed):
     if n:
         kinds_of_pair = ("precision", "false_universality", "artefact_rate")
         assert sum(report[k] for k in kinds_of_pair) == pytest.approx(1.0)
+        kinds_of_wrong = ("kin", "twin", "correlated", "unrelated")
+        parts = sum(report[f"false_universality_{kind}"] for kind in kinds_of_wrong)
+        assert parts == pytest.approx(report["false_universality"])
 
 
 def test_a_perfect_matching_scores_one():
@@ -143,14 +168,26 @@ def test_silence_is_undefined_where_it_claims_nothing_and_wrong_where_it_misses(
         "precision",
         "false_universality",
         "false_universality_kin",
+        "false_universality_absorbed",
         "false_universality_twin",
+        "false_universality_correlated",
+        "false_universality_unrelated",
         "artefact_rate",
         "shared_artefact_rate",
         "accuracy_given_recovery",
         "shared_recovery",
         "shared_recovery_chance",
+        "co_recovery_log_odds",
         "true_sharing",
+        "stability_precision",
+        "artefact_reproduction",
+        "sharedness_auroc",
+        "sharedness_ap",
     }
+    reasons = why_undefined(report)
+    assert set(reasons) == undefined
+    assert all(reasons.values())
+    assert reasons["precision"] == "nothing is matched"
     assert report["recall"] == report["f1"] == report["observed_universality"] == 0.0
     assert report["metric_bias"] == -0.5
     dead = match_report(matched([]), [0, 1], [0, 1], alive_a=[False, False])
@@ -175,6 +212,8 @@ def test_keys_are_floats_and_each_is_explained():
         assert explanation.what
         assert explanation.formula
         assert explanation.range
+        # what can be NaN says when
+        assert explanation.undefined or explanation.range.startswith(">= 0")
 
 
 def test_wrong_inputs_are_refused():
@@ -185,6 +224,12 @@ def test_wrong_inputs_are_refused():
         match_report(one, [0, 1], [0, 1], alive_a=[True])
     with pytest.raises(ConfigError, match="names feature 9"):
         match_report(one, [0, 9], [0, 1], present_a=np.ones(8, bool))
+    with pytest.raises(ConfigError, match="best_a must be"):
+        match_report(one, [0, 1], [0, 1], best_a=[0.5])
+    with pytest.raises(ConfigError, match="rates must be"):
+        match_report(one, [0, 1], [0, 1], present_a=np.ones(4, bool), rates=np.ones(3))
+    with pytest.raises(ConfigError, match="feature_correlation has 1 features"):
+        match_report(one, [0, 1], [0, 2], world=WORLD, feature_correlation=np.eye(1))
     with pytest.raises(ConfigError, match="bool \\[F\\] alike"):
         match_report(one, [0, 1], [0, 1], present_a=[True] * 3, present_b=[True] * 4)
 

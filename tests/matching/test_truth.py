@@ -8,9 +8,20 @@ import oracles
 import pytest
 
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import TRUTH_METHODS, TruthCounts, truth_from_counts, truth_map
+from synthsae_jax.matching import (
+    TRUTH_METHODS,
+    CausalCounts,
+    TruthCounts,
+    causal_counts,
+    check_cosine,
+    geometric_chance,
+    truth_from_counts,
+    truth_map,
+)
 
 L, F, D, N = 12, 8, 10, 64
+# the others have tests of their own
+BY_COUNTS = ("geometric", "functional", "agree")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +40,7 @@ def world():
     return tuple(v.astype(np.float32) for v in (w_dec, latents, features, acts))
 
 
-@pytest.mark.parametrize("method", TRUTH_METHODS)
+@pytest.mark.parametrize("method", BY_COUNTS)
 @pytest.mark.parametrize("thresholds", [(0.7, 0.5, 0.1), (0.5, 0.7, 0.3), (-1.0, 0.0, 0.0)])
 @pytest.mark.parametrize("absent", [(), (0, 3), tuple(range(1, F))])
 def test_equals_the_definition(world, method, thresholds, absent):
@@ -45,15 +56,47 @@ def test_equals_the_definition(world, method, thresholds, absent):
 def test_oracle_dictionary_is_the_identity(world, method):
     _, _, features, acts = world
     order = np.random.default_rng(1).permutation(F)
-    found = truth_map(3 * features[order], acts[:, order] > 0, features, acts, method)
+    # a small latent with a long row is the same latent
+    scale = np.linspace(0.1, 10, F, dtype=np.float32)
+    causal = causal_counts(lambda z: z[:, order] / scale[None, :], acts, np.ones(F, np.float32))
+    # a forest in which nobody has children
+    with_child = TruthCounts.init(F, F)
+    found = truth_map(
+        features[order] * scale[:, None],
+        acts[:, order] / scale[None, :],
+        features,
+        acts,
+        method,
+        causal=causal,
+        with_child=with_child,
+    )
     np.testing.assert_array_equal(found, order)
+
+
+@pytest.mark.parametrize("method", TRUTH_METHODS)
+def test_unrelated_latents_track_nothing(method):
+    rng = np.random.default_rng(2)
+    n, dim = 400, 64
+    # the largest of 8 cosines in 64 dimensions is about .2, F1 at rate .2 about .2 +- .05
+    w_dec, features = rng.normal(size=(L, dim)), rng.normal(size=(F, dim))
+    latents, acts = rng.random((n, L)) < 0.2, rng.random((n, F)) < 0.2
+    found = truth_map(
+        w_dec,
+        latents * 1.0,
+        features,
+        acts * 1.0,
+        method,
+        causal=CausalCounts.init(L, F).replace(n=jnp.full(F, 9)),
+        with_child=TruthCounts.init(L, F),
+    )
+    np.testing.assert_array_equal(found, -1)
 
 
 def test_methods_see_what_they_are_named_after(world):
     _, _, features, acts = world
     swap = np.roll(np.arange(F), 1)
     # right directions, wrong firing
-    found = {m: truth_map(features, acts[:, swap], features, acts, m) for m in TRUTH_METHODS}
+    found = {m: truth_map(features, acts[:, swap], features, acts, m) for m in BY_COUNTS}
     np.testing.assert_array_equal(found["geometric"], np.arange(F))
     np.testing.assert_array_equal(found["functional"], swap)
     np.testing.assert_array_equal(found["agree"], np.full(F, -1))
@@ -73,7 +116,7 @@ def test_a_latent_between_two_features_tracks_neither():
     np.testing.assert_array_equal(found, [0, 0])
 
 
-@pytest.mark.parametrize("method", TRUTH_METHODS)
+@pytest.mark.parametrize("method", BY_COUNTS)
 def test_dead_and_diverged_latents_track_nothing(world, method):
     _, _, features, acts = world
     w_dec, latents = features.copy(), acts.copy()
@@ -113,10 +156,42 @@ def test_streamed_counts_are_exact_and_give_the_same_map(world):
     np.testing.assert_array_equal(both[1], found[::-1])
 
 
-@pytest.mark.parametrize("method", ["code", "causal", "aggree"])
-def test_unknown_methods_name_the_known(world, method):
-    with pytest.raises(ConfigError, match="agree, functional, geometric"):
-        truth_map(*world, method=method)
+def test_unknown_methods_name_the_known(world):
+    with pytest.raises(
+        ConfigError, match=r"'agree'.*absorption_aware, agree, causal, code, functional, geometric"
+    ):
+        truth_map(*world, method="aggree")
+
+
+@pytest.mark.parametrize(
+    ("method", "lacking"), [("code", "moments and feature_correlation"), ("causal", "causal")]
+)
+def test_missing_evidence_is_named(world, method, lacking):
+    w_dec, latents, features, acts = world
+    counts = TruthCounts.init(L, F).update(latents, acts)
+    with pytest.raises(ConfigError, match=f"truth method '{method}' needs {lacking}"):
+        truth_from_counts(w_dec, counts, features, method)
+
+
+@pytest.mark.parametrize(("n_features", "dim"), [(64, 16), (256, 64)])
+def test_chance_of_the_largest_cosine(n_features, dim):
+    rng = np.random.default_rng(0)
+    rows, features = rng.normal(size=(400, dim)), rng.normal(size=(400, n_features, dim))
+    features /= np.linalg.norm(features, axis=2, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    largest = np.einsum("nd,nfd->nf", rows, features).max(1)
+    mean, sd = geometric_chance(n_features, dim)
+    # 4.5 standard errors of the mean, and of the sd (about sd / sqrt(2n) for near-normal values)
+    assert abs(largest.mean() - mean) < 4.5 * sd / 20
+    assert abs(largest.std() / sd - 1) < 4.5 / np.sqrt(800)
+
+
+def test_a_threshold_within_reach_of_chance_is_refused():
+    check_cosine(0.7, 16384, 768)
+    # .40 is the largest of 1024 cosines in 64 dimensions
+    assert geometric_chance(1024, 64)[0] == pytest.approx(0.40, abs=0.01)
+    with pytest.raises(ConfigError, match="at least"):
+        check_cosine(0.5, 1024, 64)
 
 
 def test_unlike_shapes_are_refused(world):
