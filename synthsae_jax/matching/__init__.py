@@ -11,6 +11,7 @@ import pkgutil
 
 from synthsae_jax.matching.alignment import align, fit_procrustes, procrustes_from_covariance
 from synthsae_jax.matching.columns import match_metrics
+from synthsae_jax.matching.controls import control_permutation, controls
 from synthsae_jax.matching.counts import PairCounts, count_scores, firing_counts
 from synthsae_jax.matching.filters import (
     Evidence,
@@ -20,6 +21,19 @@ from synthsae_jax.matching.filters import (
     register_filter,
 )
 from synthsae_jax.matching.gram import gram
+from synthsae_jax.matching.kin import (
+    graded_relation,
+    kin_relation,
+    largest_true_matching,
+    true_relation,
+)
+from synthsae_jax.matching.latent_types import (
+    LATENT_KINDS,
+    LatentTypes,
+    TypeCounts,
+    TypeRule,
+    latent_types,
+)
 from synthsae_jax.matching.linear_maps import (
     LinearMap,
     alignment_from_moments,
@@ -34,22 +48,50 @@ from synthsae_jax.matching.multiway import (
     mean_cycle_consistency,
     reappearance,
 )
-from synthsae_jax.matching.nulls import nulls
+from synthsae_jax.matching.nulls import Null, nulls, register_null
+from synthsae_jax.matching.pair_nulls import pair_nulls
 from synthsae_jax.matching.pipeline import Pipeline, null_pairs
+from synthsae_jax.matching.pipeline_statistics import pipeline_statistic
 from synthsae_jax.matching.records import Matching, SideInputs
 from synthsae_jax.matching.relations import relation_solvers, solve_relations
-from synthsae_jax.matching.report import match_report
+from synthsae_jax.matching.report import match_report, why_undefined
 from synthsae_jax.matching.scores import Score, register_score, score, scores
 from synthsae_jax.matching.sets import SetMatching, match_sets
+from synthsae_jax.matching.significance import (
+    Significance,
+    benjamini_hochberg,
+    judge_draws,
+    null_values,
+    significance,
+)
 from synthsae_jax.matching.solvers import solve, solvers
 from synthsae_jax.matching.sparse import LatentSlots, slots_of
+from synthsae_jax.matching.token_bins import token_bins, with_token_bins
 from synthsae_jax.matching.transport import Plan, partial_transport, sinkhorn, soft_matching
-from synthsae_jax.matching.truth import METHODS as TRUTH_METHODS
-from synthsae_jax.matching.truth import TruthCounts, truth_from_counts, truth_map
+from synthsae_jax.matching.truth import truth_from_counts, truth_inputs, truth_map
+from synthsae_jax.matching.truth_causal import CausalCounts, causal_counts
+from synthsae_jax.matching.truth_code import CodeFit, code_fit
+from synthsae_jax.matching.truth_counts import TruthCounts
+from synthsae_jax.matching.truth_methods import (
+    TruthRule,
+    check_cosine,
+    geometric_chance,
+    register_truth,
+    truth_methods,
+)
+from synthsae_jax.matching.truth_sweep import (
+    TruthSweep,
+    bands,
+    report_sweep,
+    truth_agreement,
+    truth_sweep,
+)
 
 # a file with a score, solver or null of its own needs no mention here
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+TRUTH_METHODS = truth_methods.names()
 
 
 def score_names() -> tuple[str, ...]:
@@ -82,29 +124,62 @@ def null_names() -> tuple[str, ...]:
     return nulls.names()
 
 
+def pair_null_names() -> tuple[str, ...]:
+    """Names of the nulls of chosen pairs: `pair_nulls[name](key, matching, **options)`."""
+    return pair_nulls.names()
+
+
+def control_names() -> tuple[str, ...]:
+    """Names of the positive controls: `controls[name](key, side_inputs, **options)`."""
+    return controls.names()
+
+
+def truth_method_names() -> tuple[str, ...]:
+    """Names that `truth_map` knows."""
+    return truth_methods.names()
+
+
 def match_metric_names() -> tuple[str, ...]:
     """The keys of `match_report`, in order."""
     return match_metrics.names()
 
 
 __all__ = [
+    "LATENT_KINDS",
     "TRUTH_METHODS",
+    "CausalCounts",
     "CoMoments",
+    "CodeFit",
     "Evidence",
     "LatentSlots",
+    "LatentTypes",
     "LinearMap",
     "Matching",
+    "Null",
     "PairCounts",
     "Pipeline",
     "Plan",
     "Score",
     "SetMatching",
     "SideInputs",
+    "Significance",
     "TruthCounts",
+    "TruthRule",
+    "TruthSweep",
+    "TypeCounts",
+    "TypeRule",
     "align",
     "alignment_from_moments",
     "alignment_names",
     "alignments",
+    "bands",
+    "benjamini_hochberg",
+    "causal_counts",
+    "check_cosine",
+    "code_fit",
+    "control_names",
+    "control_permutation",
+    "controls",
     "count_scores",
     "cycle_consistency",
     "filter_latents",
@@ -114,8 +189,14 @@ __all__ = [
     "firing_counts",
     "fit_alignment",
     "fit_procrustes",
+    "geometric_chance",
+    "graded_relation",
     "gram",
     "judge_alignment",
+    "judge_draws",
+    "kin_relation",
+    "largest_true_matching",
+    "latent_types",
     "match_many",
     "match_metric_names",
     "match_metrics",
@@ -124,18 +205,26 @@ __all__ = [
     "mean_cycle_consistency",
     "null_names",
     "null_pairs",
+    "null_values",
     "nulls",
+    "pair_null_names",
+    "pair_nulls",
     "partial_transport",
     "pearson",
+    "pipeline_statistic",
     "procrustes_from_covariance",
     "reappearance",
     "register_filter",
+    "register_null",
     "register_score",
+    "register_truth",
     "relation_solver_names",
     "relation_solvers",
+    "report_sweep",
     "score",
     "score_names",
     "scores",
+    "significance",
     "sinkhorn",
     "slots_of",
     "soft_matching",
@@ -143,6 +232,15 @@ __all__ = [
     "solve_relations",
     "solver_names",
     "solvers",
+    "token_bins",
+    "true_relation",
+    "truth_agreement",
     "truth_from_counts",
+    "truth_inputs",
     "truth_map",
+    "truth_method_names",
+    "truth_methods",
+    "truth_sweep",
+    "why_undefined",
+    "with_token_bins",
 ]

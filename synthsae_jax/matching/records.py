@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import numpy as np
 from flax import struct
@@ -33,3 +35,6 @@ class SideInputs:
     latents: Array | None = None  # float [n, L], on the same n samples as the other side's
     decoder: Array | None = None  # float [L, D], directions as rows
     encoder: Array | None = None  # float [L, D], directions as rows: `W_enc.T`
+    token_bins: Array | None = None  # int [n]: tokens of equal activity, for nulls within bins
+    # by null: sides that were made anew without what is tested, codes on the same n samples
+    stand_ins: Mapping[str, tuple[SideInputs, ...]] | None = None

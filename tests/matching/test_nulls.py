@@ -1,20 +1,24 @@
-"""Nulls: each keeps what it promises to keep, and destroys the matching."""
+"""Nulls of inputs: each keeps what it promises to keep, and destroys the matching."""
+
+import dataclasses
+import itertools
 
 import jax
 import numpy as np
 import pytest
 
 from synthsae_jax import matching
+from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import SideInputs
 from synthsae_jax.registry import explain
 
 N, L, D = 200, 24, 32
+SUPPLIED = [name for name in matching.null_names() if matching.nulls[name].count is not None][1:]
 
 
-@pytest.fixture(scope="module")
-def side():
-    rng = np.random.default_rng(0)
-    latents = (rng.random((N, L)) < 0.2) * rng.random((N, L))
+def make_side(seed):
+    rng = np.random.default_rng(seed)
+    latents = (rng.random((N, L)) < np.linspace(0.05, 0.4, L)) * rng.random((N, L))
     return SideInputs(
         latents=latents.astype(np.float32),
         decoder=rng.normal(size=(L, D)).astype(np.float32),
@@ -22,21 +26,43 @@ def side():
     )
 
 
+@pytest.fixture(scope="module")
+def side():
+    return make_side(0)
+
+
+def fields(side):
+    return [np.asarray(v) for v in (side.latents, side.decoder, side.encoder)]
+
+
 @pytest.mark.parametrize("name", matching.null_names())
 def test_every_null_keeps_shapes_and_is_a_function_of_its_key(name, side):
     null = matching.nulls[name]
-    first = null(jax.random.key(0), side)
-    again = null(jax.random.key(0), side)
-    other = null(jax.random.key(1), side)
-    leaves = [jax.tree.leaves(s) for s in (side, first, again, other)]
-    for given, got, same, _ in zip(*leaves):
+    if name in SUPPLIED:
+        stand_ins = tuple(make_side(seed) for seed in (1, 2))
+        side = dataclasses.replace(side, stand_ins={name: stand_ins})
+    draws = [fields(null(jax.random.key(seed), side)) for seed in (0, 0, *range(1, 7))]
+    for given, got, again in zip(fields(side), *draws[:2]):
         assert got.shape == given.shape
-        np.testing.assert_array_equal(got, same)
-    assert any((a != b).any() for a, b in zip(leaves[1], leaves[3]))
-    assert jax.tree.leaves(null(jax.random.key(0), SideInputs())) == []
+        np.testing.assert_array_equal(got, again)
+    assert any((a != b).any() for draw in draws[2:] for a, b in zip(draws[0], draw))
+    if name not in SUPPLIED:
+        assert jax.tree.leaves(null(jax.random.key(0), SideInputs())) == []
     (kind, explanation), *_ = explain(name)
     assert kind == "null"
-    assert explanation.what
+    assert f"({null.label}" in explanation.what
+    assert explanation.formula
+
+
+def test_the_list_of_nulls_is_complete():
+    labels = {matching.nulls[name].label for name in matching.null_names()}
+    # N2 and N3 act on chosen pairs
+    assert labels == {"N0", "N1", "N4", "N5", "N6", "N7"}
+    of_pairs = " ".join(
+        dict(explain(name))["null of pairs"].what for name in matching.pair_null_names()
+    )
+    assert "(N2)" in of_pairs
+    assert "(N3)" in of_pairs
 
 
 def test_random_dictionary_redraws_unit_rows_and_leaves_codes(side):
@@ -51,16 +77,42 @@ def test_random_dictionary_redraws_unit_rows_and_leaves_codes(side):
     assert abs(same(drawn).mean()) < 4.5 / np.sqrt(L * D)
 
 
+def test_random_dictionary_may_keep_what_all_rows_have_in_common():
+    rng = np.random.default_rng(3)
+    # far more rows than dimensions: moments are known to a few percent
+    rows = rng.normal(size=(4000, 3)) * [3.0, 1.0, 0.1] + [2.0, 0.0, 0.0]
+    side = SideInputs(decoder=rows.astype(np.float32))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    drawn = np.asarray(
+        matching.nulls["random_dictionary_covariance"](jax.random.key(0), side).decoder
+    )
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0, atol=1e-6)
+    # normal rows put on the sphere keep the shape of the law, not its moments to the digit
+    expected = rng.multivariate_normal(unit.mean(0), np.cov(unit.T), 4000)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(drawn.mean(0), expected.mean(0), atol=0.08)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(expected.T), atol=0.05)
+    plain = np.asarray(matching.nulls["random_dictionary"](jax.random.key(0), side).decoder)
+    assert abs(plain.mean(0)).max() < 0.05 < drawn.mean(0)[0]
+
+
 def test_token_shift_rolls_all_codes_by_one_number_and_never_by_zero(side):
-    shift = matching.nulls["token_shift"]
+    null = matching.nulls["token_shift"]
     for seed in range(20):
-        rolled = np.asarray(shift(jax.random.key(seed), side).latents)
+        rolled = np.asarray(null(jax.random.key(seed), side).latents)
         shifts = [k for k in range(N) if (np.roll(side.latents, k, axis=0) == rolled).all()]
         assert len(shifts) == 1
         assert shifts[0] != 0
     # two tokens can only be swapped
     two = SideInputs(latents=np.array([[1.0], [2.0]]))
-    np.testing.assert_array_equal(shift(jax.random.key(0), two).latents, [[2.0], [1.0]])
+    np.testing.assert_array_equal(null(jax.random.key(0), two).latents, [[2.0], [1.0]])
+    # all different draws, each once
+    three = SideInputs(latents=np.arange(3.0)[:, None])
+    assert null.count(three) == 2
+    every = [np.asarray(null.nth(three, i).latents)[:, 0].tolist() for i in range(2)]
+    assert every == [[2, 0, 1], [1, 2, 0]]
+    with pytest.raises(ConfigError, match="more than one token"):
+        null(jax.random.key(0), SideInputs(latents=np.ones((1, 2))))
 
 
 def test_token_shift_takes_the_correlation_away(side):
@@ -69,3 +121,91 @@ def test_token_shift_takes_the_correlation_away(side):
     # independent tokens: correlations of sd 1/sqrt(N)
     assert abs(same.mean()) < 4.5 / np.sqrt(N * L)
     np.testing.assert_array_equal(rolled.decoder, side.decoder)
+
+
+def test_activity_shift_rolls_each_bin_by_a_number_of_its_own():
+    # bins of 5, 1, 2 and 12 tokens, mixed; a token's code is its own number
+    bins = np.random.default_rng(4).permutation(np.repeat([7, 2, 9, 4], [5, 1, 2, 12]))
+    n = bins.size
+    side = SideInputs(latents=np.arange(n, dtype=np.float32)[:, None], token_bins=bins)
+    seen = {b: set() for b in np.unique(bins)}
+    for seed in range(40):
+        drawn = matching.nulls["activity_shift"](jax.random.key(seed), side)
+        source = np.asarray(drawn.latents)[:, 0].astype(int)
+        np.testing.assert_array_equal(bins[source], bins)
+        for b in seen:
+            at = np.flatnonzero(bins == b)
+            shifts = [k for k in range(at.size) if (np.roll(at, k) == source[at]).all()]
+            assert len(shifts) == 1
+            seen[b].add(shifts[0])
+    # every shift of a small bin comes up in 40 draws, staying in place among them
+    assert seen[7] == set(range(5))
+    assert seen[2] == {0}
+    assert seen[9] == {0, 1}
+    assert len(seen[4]) > 6
+    with pytest.raises(ConfigError, match=r"one per token; given \(3,\)"):
+        matching.nulls["activity_shift"](
+            jax.random.key(0), dataclasses.replace(side, token_bins=bins[:3])
+        )
+
+
+def test_token_bins_are_of_equal_size_and_of_like_activity():
+    rng = np.random.default_rng(5)
+    n = 1600
+    rates = rng.uniform(0.05, 0.6, size=(2, n, 1))
+    a, b = (rng.random((2, n, 20)) < rates) * 1.0
+    bins = np.asarray(matching.token_bins(a, b, tokens_per_bin=100))
+    np.testing.assert_array_equal(np.bincount(bins), 100)
+    # the first side cuts into quarters, the second each quarter into quarters
+    for quarter in range(4):
+        of_b = [(b[bins == 4 * quarter + k] != 0).sum(1) for k in range(4)]
+        assert all(x.max() <= y.min() for x, y in itertools.pairwise(of_b))
+    of_a = [(a[bins // 4 == quarter] != 0).sum(1) for quarter in range(4)]
+    assert all(x.max() <= y.min() for x, y in itertools.pairwise(of_a))
+    # as many fire on every token: the sizes of the codes decide
+    strength = rng.permutation(n)
+    topk = np.ones((n, 3)) * strength[:, None]
+    np.testing.assert_array_equal(matching.token_bins(topk, tokens_per_bin=200), strength // 200)
+    # few tokens are one bin
+    np.testing.assert_array_equal(matching.token_bins(a[:20], b[:20]), 0)
+    with pytest.raises(ConfigError, match="on the same samples"):
+        matching.token_bins(a, b[:-1])
+    with pytest.raises(ConfigError, match="tokens_per_bin must be > 0"):
+        matching.token_bins(a, tokens_per_bin=0)
+
+
+def test_frequency_permuted_deals_directions_out_among_latents_of_like_rate(side):
+    drawn = matching.nulls["frequency_permuted"](jax.random.key(0), side)
+    np.testing.assert_array_equal(drawn.latents, side.latents)
+    owner = [
+        int(np.flatnonzero((side.decoder == row).all(1))[0]) for row in np.asarray(drawn.decoder)
+    ]
+    assert sorted(owner) == list(range(L))
+    # encoder rows go along with decoder rows
+    np.testing.assert_array_equal(drawn.encoder, side.encoder[owner])
+    order = np.argsort((side.latents != 0).sum(0), kind="stable")
+    rank = np.argsort(order)
+    # 24 latents make three bins of eight
+    np.testing.assert_array_equal(rank[owner] // 8, rank // 8)
+    assert (np.array(owner) != np.arange(L)).sum() > L / 2
+    with pytest.raises(ConfigError, match="needs latents"):
+        matching.nulls["frequency_permuted"](jax.random.key(0), SideInputs(decoder=side.decoder))
+
+
+@pytest.mark.parametrize("name", SUPPLIED)
+def test_stand_ins_take_the_place_of_a_side(name, side):
+    null = matching.nulls[name]
+    stand_ins = tuple(make_side(seed) for seed in (1, 2, 3))
+    given = dataclasses.replace(side, stand_ins={name: stand_ins, "other": ()})
+    assert null.count(given) == 3
+    assert [null.nth(given, i) is stand_ins[i] for i in range(3)] == [True] * 3
+    drawn = {id(null(jax.random.key(seed), given)) for seed in range(20)}
+    assert drawn == set(map(id, stand_ins))
+    # what is missing, and what would do
+    with pytest.raises(ConfigError, match=f"stand_ins={{'{name}'") as error:
+        null(jax.random.key(0), side)
+    assert null.needs[0] in str(error.value)
+    assert null.needs[0] in dict(explain(name))["null"].what
+    short = dataclasses.replace(stand_ins[0], latents=side.latents[:-1])
+    with pytest.raises(ConfigError, match=f"same {N} samples"):
+        null.nth(dataclasses.replace(side, stand_ins={name: (short,)}), 0)

@@ -1,0 +1,54 @@
+"""Numbers that a pipeline gives for two sides, for `significance`: the statistic of a null."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from synthsae_jax.errors import check_choice
+from synthsae_jax.matching.pipeline import Found, Pipeline
+from synthsae_jax.matching.records import SideInputs
+
+
+def _n_matched(found: Found) -> int:
+    return int(np.asarray(found.matching.valid).sum())
+
+
+def _mean_score(found: Found) -> float:
+    matched = _matched(found)
+    return float(matched.mean()) if matched.size else np.nan
+
+
+def _best_score(found: Found) -> float:
+    return float(_matched(found).max(initial=-np.inf))
+
+
+def _row_scores(found: Found) -> np.ndarray:
+    scores = np.full(found.evidence.s.shape[0], -np.inf)
+    valid = np.asarray(found.matching.valid)
+    # a latent with several partners counts with its best
+    np.maximum.at(scores, np.asarray(found.matching.row)[valid], _matched(found))
+    left_out = ~np.isfinite(found.evidence.s).any(1)
+    return np.where(left_out, np.nan, scores)
+
+
+def _matched(found: Found) -> np.ndarray:
+    valid = np.asarray(found.matching.valid)
+    return np.asarray(found.matching.score, np.float64)[valid]
+
+
+READS: dict[str, Callable[[Found], float | np.ndarray]] = {
+    "n_matched": _n_matched,  # pairs matched; 0 is a value
+    "mean_score": _mean_score,  # of the matched pairs; NaN where there is none
+    "best_score": _best_score,  # of the matched pairs; -inf where there is none
+    "row_scores": _row_scores,  # [L_a]; -inf: not matched, NaN: left out (dead, filtered)
+}
+
+
+def pipeline_statistic(
+    pipeline: Pipeline, read: str = "n_matched"
+) -> Callable[[SideInputs, SideInputs], float | np.ndarray]:
+    """The statistic `(a, b) -> number` that runs a whole pipeline and reads a word of `READS`."""
+    check_choice("read", read, READS)
+    return lambda a, b: READS[read](pipeline.run(a, b))
