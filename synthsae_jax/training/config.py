@@ -58,6 +58,11 @@ class TrainConfig:
                 value is None or (isinstance(value, int | np.integer) and value >= 1),
                 f"{where}.{name} must be a whole number >= 1 or None, got {value!r}.",
             )
+        require(
+            self.resample_until is None or self.resample_every is not None,
+            f"{where}.resample_until says nothing without resample_every, got "
+            f"{self.resample_until}.",
+        )
         for name in ("lr", "adam_eps"):
             value = getattr(self, name)
             require(
@@ -86,9 +91,10 @@ class TrainConfig:
             len(set(names)) == len(names), f"{where}.anneal names a number twice: {sorted(names)}."
         )
         steps = list(self.snapshots)
+        whole = all(isinstance(s, int | np.integer) for s in steps)
         require(
-            steps == sorted(set(steps)) and all(0 <= s <= self.n_steps for s in steps),
-            f"{where}.snapshots must be increasing steps in 0..{self.n_steps}, got {steps}.",
+            whole and steps == sorted(set(steps)) and all(0 <= s <= self.n_steps for s in steps),
+            f"{where}.snapshots must be increasing whole steps in 0..{self.n_steps}, got {steps}.",
         )
         scheduled = self.lr_warm_up_steps + self.lr_decay_steps
         require(

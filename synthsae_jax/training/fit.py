@@ -30,7 +30,7 @@ from synthsae_jax.training.runs import (
     seeds_of_runs,
     steered_penalty,
 )
-from synthsae_jax.training.scale import folded
+from synthsae_jax.training.scale import folded, folded_records
 from synthsae_jax.training.step import Numbers, Recipe, RunState
 from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost
 from synthsae_jax.worlds.records import Instance, World
@@ -47,12 +47,14 @@ class TrainResult:
     config: TrainConfig
     params: SAEParams  # finalized: for the inference rule
     state: RunState  # as training left it: raw weights, optimiser, running averages
-    hyper: Any  # the numbers each run was trained with, a steered penalty as it was at the end
+    hyper: Any  # each run's numbers as its weights need them; a steered penalty is the last one
     history: dict[str, np.ndarray]  # name -> [..., points]; "step" is [points]
     status: np.ndarray  # "ok" or "diverged" per run
     init_seeds: np.ndarray
     data_seeds: np.ndarray
-    input_scale: np.ndarray  # [] or [I]: inputs were multiplied by it; folded into all weights
+    input_scale: (
+        np.ndarray
+    )  # one per stream, [] to [I, R]: inputs were multiplied by it; folded back since
     snapshots: list[SAEParams]  # finalized weights after each step of `config.snapshots`
 
 
@@ -96,7 +98,7 @@ def train(
 
     sae = sae.with_options(dtype=config.dtype) if config.dtype != "float32" else sae
     numbers = numbers_of_runs(config, sae, init_seeds, hyper, lr, target_l0)
-    penalty = steered_penalty(config, sae, target_l0)
+    penalty = steered_penalty(config, sae, target_l0, numbers.hyper)
     program = Program(
         sae.static,
         Recipe(config.adam_b1, config.adam_b2, config.adam_eps, config.lr_decay, penalty),
@@ -110,7 +112,7 @@ def train(
     # equal seeds for all instances stay one number, so that their codes are drawn once
     alike = not own_streams and len(set(data_seeds.tolist())) == 1
     seeds = jnp.asarray(data_seeds[0] if alike and not program.world_stacked else data_seeds)
-    scale = jnp.ones(n_instances)
+    scale = jnp.ones(data_seeds.shape)  # one per stream
     if program.scaled:
         n_batches = jnp.int32(min(config.n_batches_for_norm_estimate, config.n_steps))
         scale = estimated_scale(program, world, instance, seeds, n_batches)
@@ -119,12 +121,14 @@ def train(
     state, history, kept = _loop(program, config, data, state, progress)
 
     params, finite = finalized(program, state, scale)
-    if program.scaled:
-        raw = jax.vmap(jax.vmap(folded, in_axes=(0, None)))(state.params, scale)
-        state = state.replace(params=raw)
     trained = numbers.hyper
     if penalty:
         trained = steered(trained, penalty, state.control)
+    if program.scaled:
+        fold = jax.vmap(folded, in_axes=(0, 0 if own_streams else None))
+        raw = jax.vmap(fold)(state.params, scale)
+        state = state.replace(params=raw, carried=folded_records(state.carried, scale))
+        trained = folded_records(trained, scale)
     status = np.where(np.asarray(finite & ~state.diverged), "ok", "diverged")
     shared = data_seeds if own_streams else np.broadcast_to(data_seeds[:, None], status.shape)
     squeeze = (lambda a: a) if stacked else (lambda a: a[0])

@@ -20,6 +20,7 @@ Array = jax.Array
 # coefficient that has to pull L0 down from half of all latents overshoots, and kills latents.
 _GAIN = 40.0
 _AHEAD = 0.05
+_RISE = 0.1  # share of the steps over which the gain rises from 0: at first L0 falls by itself
 _LARGEST_ERROR = 0.5  # farther off counts as this far
 _RANGE = 12.0  # of the log: e^12 either way
 _IDLE = 0.1  # share of the gain while hardly anything fires, which an SAE may outgrow by itself
@@ -59,5 +60,6 @@ def updated_control(control: Control, l0: Array, target: Array, n_steps: Array) 
     heading = log_l0 - jnp.log(target) + _AHEAD * n_steps * slope
     error = jnp.clip(heading, -_LARGEST_ERROR, _LARGEST_ERROR)
     gain = jnp.where(l0 <= least, _IDLE * _GAIN, _GAIN) / n_steps
+    gain = gain * jnp.minimum(control.steps / (_RISE * n_steps), 1.0)
     factor = jnp.clip(control.log_factor + gain * error, -_RANGE, _RANGE)
     return Control(log_factor=factor, log_l0=log_l0, slope=slope, steps=control.steps + 1)

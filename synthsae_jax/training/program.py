@@ -70,7 +70,7 @@ def finalized(program: Program, state: RunState, scale: Array) -> tuple[SAEParam
         params = program.sae.finalize(params, carried)
         return folded(params, scale) if program.scaled else params, jnp.all(jnp.stack(finite))
 
-    over_runs = jax.vmap(one, in_axes=(0, 0, None))
+    over_runs = jax.vmap(one, in_axes=(0, 0, 0 if program.own_streams else None))
     return jax.vmap(over_runs)(state.params, state.carried, scale)
 
 
@@ -78,15 +78,17 @@ def finalized(program: Program, state: RunState, scale: Array) -> tuple[SAEParam
 def estimated_scale(
     program: Program, world: World, instance: Instance, data_seeds: Array, n_batches: Array
 ) -> Array:
-    """The inputs' scale over the first batches of each instance's stream, float32 [I]."""
+    """The inputs' scale over the first batches of each stream, float32 [I], or [I, R]."""
     batches = _batches(program, data_seeds, scaled=False)
 
     def add(i, total):
         x, _ = batches(world, instance, data_seeds, i, None)
         norms = jnp.linalg.norm(x, axis=-1)
-        return total + jnp.mean(norms, axis=tuple(range(1, norms.ndim)))
+        return total + jnp.mean(norms, axis=-1)
 
-    total = jax.lax.fori_loop(0, n_batches, add, jnp.zeros(instance.dictionary.shape[0]))
+    n_instances = instance.dictionary.shape[0]
+    shape = (n_instances, data_seeds.shape[-1]) if program.own_streams else (n_instances,)
+    total = jax.lax.fori_loop(0, n_batches, add, jnp.zeros(shape))
     return jnp.sqrt(instance.dictionary.shape[-1]) * n_batches / total
 
 
@@ -112,7 +114,7 @@ def revived(
         latents = sae.train_encode(params, x, hyper=hyper, state=state.carried)
         error = jnp.sum(jnp.square(sae.decode(params, latents) - x), axis=-1)
         key = jax.random.fold_in(jax.random.fold_in(keys.init_key(numbers.init_seed), 2), step)
-        new = resampled(key, params, dead, x, error)
+        new = resampled(key, params, dead, x, error, sae.project)
         optimizer = jax.tree.map(
             lambda moment: forgotten(moment, dead) if isinstance(moment, SAEParams) else moment,
             state.optimizer,
@@ -136,7 +138,7 @@ def _batches(program: Program, data_seeds: Array, scaled: bool):
     world_axis = 0 if program.world_stacked else None
     seed_axis = None if data_seeds.ndim == 0 else 0
     if program.own_streams:
-        batch = jax.vmap(batch, in_axes=(None, None, 0, None, None))
+        batch = jax.vmap(batch, in_axes=(None, None, 0, None, 0 if scaled else None))
     return jax.vmap(batch, in_axes=(world_axis, 0, seed_axis, None, 0 if scaled else None))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from synthsae_jax.errors import ConfigError, require, unknown_name
 from synthsae_jax.saes import SAE, architectures
+from synthsae_jax.saes.records import LATENT_AXES, Architecture
 from synthsae_jax.training.config import TrainConfig
 from synthsae_jax.training.schedules import Ramp
 from synthsae_jax.training.step import Numbers
@@ -49,12 +50,25 @@ def data_streams(
     return seeds_of_runs("data_seed", values, n_instances, n_runs), True
 
 
-def steered_penalty(config: TrainConfig, sae: SAE, target_l0: Any = None) -> str | None:
-    """The number that matched L0 steers, None where it is off. Raises where there is none."""
+def registered(sae: SAE) -> Architecture | None:
+    """The architecture that an SAE, or the one it refines, was built from; None: it is wrapped."""
+    name = sae.name.partition("+")[0]
+    known = name in architectures
+    return architectures[name] if known else None
+
+
+def steered_penalty(
+    config: TrainConfig, sae: SAE, target_l0: Any = None, hyper: Any = None
+) -> str | None:
+    """The number that matched L0 steers, None where it is off. Raises where there is none.
+
+    `hyper` are the runs' numbers, None those of the SAE.
+    """
     if config.target_l0 is None and target_l0 is None:
         return None
     penalties = {name: architectures[name].penalty for name in architectures.names()}
-    penalty = penalties.get(sae.name)
+    entry = registered(sae)
+    penalty = entry.penalty if entry else None
     if penalty is None:
         known = ", ".join(name for name, number in penalties.items() if number)
         raise ConfigError(
@@ -65,25 +79,39 @@ def steered_penalty(config: TrainConfig, sae: SAE, target_l0: Any = None) -> str
         all(ramp.name != penalty for ramp in config.anneal),
         f"{penalty} cannot be annealed and steered to a target L0 at once.",
     )
+    start = np.asarray(getattr(sae.hyper if hyper is None else hyper, penalty))
+    require(
+        bool(np.all(start > 0)),
+        f"{penalty} must be positive where it is steered to a target L0 (the steering multiplies "
+        f"it), got {start.min()}.",
+    )
+    require(
+        getattr(sae.options, "jumprelu_sparsity_loss_mode", "step") != "quadratic",
+        "jumprelu_sparsity_loss_mode 'quadratic' pulls L0 to its own target_l0 and cannot be "
+        "steered; give the target to the SAE, or take mode 'step' or 'tanh'.",
+    )
     return penalty
 
 
 def check_resampling(config: TrainConfig, sae: SAE) -> None:
-    """Raise where dead latents are to start again and their decoder rows cannot be set."""
-    if config.resample_every is None or sae.name not in architectures:
+    """Raise where dead latents are to start again and some of their weights cannot be set."""
+    entry = registered(sae)
+    if config.resample_every is None or entry is None:
         return
-    fixed = architectures[sae.name].frozen(sae.options)
+    fixed = [n for n in entry.frozen(sae.options) if LATENT_AXES.get(n) is not None]
     require(
-        "W_dec" not in fixed,
-        f"TrainConfig.resample_every sets decoder rows, which SAE {sae.name!r} keeps fixed.",
+        not fixed,
+        f"TrainConfig.resample_every sets decoder rows, encoders and their biases; SAE "
+        f"{sae.name!r} keeps {', '.join(fixed)} fixed.",
     )
 
 
 def _ramps(config: TrainConfig, sae: SAE, shape: tuple[int, ...]) -> dict[str, Ramp]:
-    numbers = vars(sae.hyper)
+    entry = registered(sae)
+    initial = entry.initial if entry else ()
+    known = [n for n, v in vars(sae.hyper).items() if v is not None and n not in initial]
     for ramp in config.anneal:
-        if numbers.get(ramp.name) is None:
-            known = [n for n, v in numbers.items() if v is not None]
+        if ramp.name not in known:
             raise unknown_name(f"number of SAE {sae.name!r} to anneal", ramp.name, known)
     return {
         a.name: Ramp(
@@ -109,19 +137,21 @@ def numbers_of_runs(
         given = own if hyper is None else record.flatten_up_to(hyper)
     except ValueError:
         raise ConfigError(
-            f"hyper must be the record of SAE {sae.name!r} with other numbers, {sae.hyper}; got "
-            f"{hyper}."
+            f"hyper must be the record of SAE {sae.name!r} with other numbers, "
+            f"{type(sae.hyper).__name__}({', '.join(vars(sae.hyper))}); got "
+            f"{' '.join(repr(hyper).split()):.200}."
         ) from None
     # in the types that `build` gives them, so that a list of whole numbers does not compile again
     leaves = [_spread(value, shape, like.dtype) for value, like in zip(given, own)]
     hyper = record.unflatten(leaves)
     ramps = _ramps(config, sae, shape)
-    if sae.name in architectures:  # a wrapped SAE is in none, and has no numbers
+    entry = registered(sae)
+    if entry is not None:  # a wrapped SAE has no numbers
         for run in np.ndindex(shape):
             of_run = jax.tree.map(lambda leaf, run=run: leaf[run], hyper)
             starts = {ramp.name: ramp.start for ramp in config.anneal}
-            architectures[sae.name].check(sae.options, of_run)
-            architectures[sae.name].check(sae.options, of_run.replace(**starts))
+            entry.check(sae.options, of_run)
+            entry.check(sae.options, of_run.replace(**starts))
     lr = _spread(config.lr if lr is None else lr, shape, np.float32)
     require(bool(np.all(lr > 0)), f"lr must be > 0 for every run, got {lr.min()}.")
     target = config.target_l0 if target_l0 is None else target_l0
@@ -157,8 +187,7 @@ def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             f"hyper and lr take numbers or arrays of shape [R] or [I, R] = {list(shape)}, got "
             f"{list(given.shape)}."
         ) from None
-    require(
-        values.dtype.kind != "i" or bool(np.all(values == given)),
-        f"a whole number is needed for each run, got {value}.",
-    )
+    cut = np.broadcast_to(given, shape)[values != given] if values.dtype.kind == "i" else ()
+    if len(cut):
+        raise ConfigError(f"a whole number is needed for each run, got {cut[0]}.")
     return values

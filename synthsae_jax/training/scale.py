@@ -1,10 +1,13 @@
 """Inputs scaled to mean norm sqrt(D) while training, and the scale folded back afterwards.
 
-Every encoder and decoder here is homogeneous: f(x) with all its offsets (biases, thresholds)
-divided by s equals f'(s x) / s, whatever selects its latents. So folding needs no other weight.
+Every encoder and decoder here is homogeneous: f(x) with all that is measured in the inputs' units
+(biases, thresholds, and the length at which a pursuit stops) divided by s equals f'(s x) / s,
+whatever selects its latents. So folding needs nothing else.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,7 @@ from synthsae_jax.saes import SAEParams
 Array = jax.Array
 
 NORMALIZATIONS = ("none", "expected_average_only_in")
+_IN_UNITS = ("threshold", "thresholds", "residual_threshold")
 
 
 def input_scale(x: Array) -> Array:
@@ -35,3 +39,17 @@ def folded(params: SAEParams, scale: Array) -> SAEParams:
     own = {n: fold(n, v) for n, v in vars(params).items() if v is not None and n != "extra"}
     extra = params.extra and {n: fold(n, v) for n, v in params.extra.items()}
     return params.replace(**own, extra=extra)
+
+
+def folded_records(record: Any, scale: Array) -> Any:
+    """Numbers, or what is carried besides weights, for inputs as they are.
+
+    Axes are [I, R, ...], those of the scale [I] or [I, R]. In the inputs' units are running
+    thresholds, and the residual at which a pursuit stops.
+    """
+
+    def fold(value: Array) -> Array:
+        return value / scale.reshape(*scale.shape, *(1,) * (value.ndim - scale.ndim))
+
+    found = {n: v for n, v in getattr(record, "__dict__", {}).items() if n in _IN_UNITS}
+    return record.replace(**{n: fold(v) for n, v in found.items()}) if found else record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ class Anneal:
     steps: int | None = None
 
     def __post_init__(self) -> None:
+        require(math.isfinite(self.start), f"Anneal.start must be finite, got {self.start}.")
         require(
             self.steps is None or self.steps >= 1,
             f"Anneal.steps must be at least 1 or None, got steps={self.steps}.",

@@ -61,6 +61,8 @@ def test_the_schedule_may_take_all_steps():
         ({"adam_eps": 0.0}, "TrainConfig.adam_eps must be positive and finite, got 0.0"),
         ({"adam_b1": 1.0}, r"TrainConfig.adam_b1 must lie in \[0, 1\), got 1.0"),
         ({"adam_b2": -0.1}, r"TrainConfig.adam_b2 must lie in \[0, 1\), got -0.1"),
+        ({"resample_until": 9}, "resample_until says nothing without resample_every, got 9"),
+        ({"snapshots": (1.5,)}, "snapshots must be increasing whole steps in 0..3907"),
         ({"grad_clip": 0.0}, "TrainConfig.grad_clip must be > 0 or None, got 0.0"),
         ({"dtype": "bfloat"}, "Unknown TrainConfig.dtype 'bfloat'. Did you mean 'bfloat16'"),
         (

@@ -415,6 +415,15 @@ WRONG = {
         {"sae": tiny.sae("topk"), "hyper": tiny.sae("topk").hyper.replace(k=[3, 2.5])},
         "a whole number is needed for each run",
     ),
+    "whole k of instances": (
+        {
+            "instance": worlds.stack([A, B]),
+            "sae": tiny.sae("topk"),
+            "hyper": tiny.sae("topk").hyper.replace(k=np.array([[3, 2], [2, 2.5]])),
+        },
+        "a whole number is needed for each run, got 2.5",
+    ),
+    "no record": ({"hyper": np.ones((30, 30))}, r"BatchTopKHyper\(k, .*; got array\(\[\[1., 1."),
     "record": ({"hyper": tiny.sae("topk").hyper}, "hyper must be the record of SAE 'batchtopk'"),
     "wrapped": (
         {"sae": tiny.saes.wrap(lambda x: x, lambda z: z, np.eye(tiny.D))},

@@ -50,8 +50,9 @@ def test_an_sae_that_never_fires_is_let_go():
     control = init_control()
     for _ in range(200):
         control = updated_control(control, jnp.float32(0), jnp.float32(10), jnp.float32(N_STEPS))
-    # an error of half at most, at a tenth of the gain
-    assert float(control.log_factor) == pytest.approx(-200 * 0.1 * 40 / 2000 * 0.5, rel=1e-4)
+    # an error of half at most, at a tenth of the gain, which itself rises over a tenth of the steps
+    risen = np.minimum(np.arange(200) / 200, 1).sum()
+    assert float(control.log_factor) == pytest.approx(-risen * 0.1 * 40 / 2000 * 0.5, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -86,3 +87,12 @@ def test_targets_that_cannot_be():
     both = dataclasses.replace(CONFIG, anneal=(Anneal("l1_coefficient", 0.0),))
     with pytest.raises(ConfigError, match="annealed and steered"):
         train(world, instance, tiny.sae("standard"), both)
+    sae = tiny.sae("standard")
+    for hyper in (sae.hyper.replace(l1_coefficient=np.array([1.0, 0.0])), None):
+        given = tiny.sae("standard", l1_coefficient=0.0) if hyper is None else sae
+        with pytest.raises(ConfigError, match="l1_coefficient must be positive where it is"):
+            train(world, instance, given, CONFIG, [0, 1], hyper=hyper)
+    options = {"jumprelu_sparsity_loss_mode": "quadratic", "target_l0": 4.0}
+    own = saes.build("jumprelu", d_in=tiny.D, d_sae=tiny.L, **options)
+    with pytest.raises(ConfigError, match="'quadratic' pulls L0 to its own target_l0"):
+        train(world, instance, own, CONFIG)

@@ -1,6 +1,7 @@
 """Dead latents that start again, and inputs scaled while training."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,11 @@ import tiny
 from synthsae_jax import metrics, saes, worlds
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import TrainConfig, train
+from synthsae_jax.training.program import Program, estimated_scale
 from synthsae_jax.training.resample import forgotten, resampled
-from synthsae_jax.training.scale import folded, input_scale
+from synthsae_jax.training.scale import folded, folded_records, input_scale
+from synthsae_jax.training.step import Recipe
+from synthsae_jax.worlds.inputs import program_inputs
 
 CONFIG = TrainConfig(n_samples=12 * tiny.BATCH, batch_size=tiny.BATCH, lr=3e-3, dead_window=2)
 
@@ -56,6 +60,21 @@ def test_inputs_are_drawn_by_their_squared_loss():
     assert abs(share - 0.8) < 4.5 * np.sqrt(0.8 * 0.2 / 3999)  # 4 : 1
 
 
+def test_latents_of_coupled_models_start_again_within_their_model():
+    sae = saes.build("mutual", d_in=4, d_sae=4, k=2.0, n_members=2)
+    rows = np.kron(np.eye(2), np.ones((2, 2))).astype(np.float32)  # two latents in each model
+    params = saes.SAEParams(W_enc=rows.T, b_enc=np.ones(4), W_dec=rows, b_dec=np.zeros(4))
+    again = jax.jit(functools.partial(resampled, project=sae.project))
+    args = (np.ones((3, 4), np.float32), np.ones(3, np.float32))
+    new = again(jax.random.key(1), params, np.array([True, False, False, False]), *args)
+    np.testing.assert_allclose(new.W_dec[0], [1, 1, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(new.W_enc[:, 0], [0.2, 0.2, 0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(new.W_dec[1:], rows[1:])
+    # where no latent lives there is no mean to take: rows keep the length they had
+    all_new = again(jax.random.key(1), params, np.ones(4, bool), *args)
+    np.testing.assert_allclose(all_new.W_dec, rows, rtol=1e-5)
+
+
 def test_resampling_while_training_revives():
     # k of 1 in 32 and no auxiliary loss: most latents die
     sae = tiny.sae("topk", k=1, aux_loss_coefficient=0.0)
@@ -90,6 +109,14 @@ def test_resampling_needs_decoder_rows_that_move():
             train(tiny.world(), tiny.instance(), sae, config)
 
 
+def test_resampling_leaves_frozen_encoders_alone():
+    sae = tiny.sae("frozen", frozen_weights=("W_enc", "b_dec"))
+    config = dataclasses.replace(CONFIG, resample_every=4)
+    for given in (sae, saes.leave_one_out(sae)):
+        with pytest.raises(ConfigError, match="keeps W_enc fixed"):
+            train(tiny.world(), tiny.instance(), given, config)
+
+
 def _frozen(name):
     entry = saes.architectures[name]
     options = saes.build(name, d_in=8, d_sae=16, **entry.example).options
@@ -107,7 +134,7 @@ def test_the_scale_is_that_of_the_inputs():
 def test_folding_a_scale_changes_only_units(name):
     """f(x) with offsets divided by s is f'(s x) / s, for every architecture's inference."""
     entry = saes.architectures[name]
-    sae = saes.build(name, d_in=8, d_sae=16, **{**entry.example, **_scale_free(name)})
+    sae = saes.build(name, d_in=8, d_sae=16, **{**entry.example, **_stops_early(name)})
     rng = np.random.default_rng(1)
     params = jax.tree.map(
         lambda leaf: leaf + jnp.asarray(0.2 * rng.random(leaf.shape), jnp.float32),
@@ -116,14 +143,17 @@ def test_folding_a_scale_changes_only_units(name):
     x = jnp.asarray(rng.normal(size=(30, 8)), jnp.float32)
     scale = 4.0  # a power of two: exact
     plain = folded(params, scale)
-    x_hat = sae.decode(plain, sae.encode(plain, x))
+    numbers = jax.tree.map(lambda value: jnp.asarray(value)[None, None], sae.hyper)
+    numbers = folded_records(numbers, jnp.asarray([scale]))
+    numbers = jax.tree.map(lambda value: value[0, 0], numbers)
+    x_hat = sae.decode(plain, sae.encode(plain, x, hyper=numbers))
     expected = sae.decode(params, sae.encode(params, scale * x)) / scale
     np.testing.assert_allclose(x_hat, expected, rtol=1e-5, atol=1e-6)
 
 
-def _scale_free(name):
-    """A pursuit's stopping rule is in the units of the inputs."""
-    return {"residual_threshold": 0.0} if name == "matching_pursuit" else {}
+def _stops_early(name):
+    """A pursuit's stopping rule is in the units of the inputs; samples are about 11 long."""
+    return {"residual_threshold": 10.0} if name == "matching_pursuit" else {}
 
 
 def test_training_on_scaled_inputs_gives_weights_for_inputs_as_they_are():
@@ -149,7 +179,21 @@ def test_training_on_scaled_inputs_gives_weights_for_inputs_as_they_are():
     )
     for name in ("explained_variance", "l0", "f1"):
         np.testing.assert_allclose(found[name], theirs[name], rtol=1e-3, err_msg=name)
-    # raw weights too, with the training rule
+    # raw weights too, with the training rule, and what is carried beside them
+    one = tiny.pick((scaled.state.params, scaled.state.carried, scaled.params), 1)
+    np.testing.assert_allclose(tiny.sae().finalize(*one[:2]).threshold, one[2].threshold, rtol=1e-6)
     raw = (scaled.state.params, scaled.hyper, scaled.state.carried)
     by_batch = metrics.evaluate_runs(world, instance, tiny.sae(), raw, 4_000, 0, rule="train")
     np.testing.assert_allclose(by_batch["l0"], [3, 3], atol=0.02)
+
+
+def test_a_stream_of_its_own_has_a_scale_of_its_own():
+    """Or a run's numbers would depend on which runs are trained beside it."""
+    world, instance, _ = program_inputs(tiny.world(), tiny.instance())
+    program = Program(tiny.sae().static, Recipe(), tiny.BATCH, False, True, True, "never")
+    scales = [
+        estimated_scale(program, world, instance, jnp.array([seeds]), jnp.int32(2))
+        for seeds in ([5, 6], [5, 5])
+    ]
+    assert scales[0][0, 0] != scales[0][0, 1]
+    np.testing.assert_allclose(scales[1], scales[0][0, 0], rtol=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import Anneal, TrainConfig, log_spaced, train
 from synthsae_jax.training.schedules import Ramp, annealed, learning_rate
@@ -59,6 +60,24 @@ def test_what_cannot_be_annealed_says_so(anneal, message):
     config = dataclasses.replace(CONFIG, anneal=anneal)
     with pytest.raises(ConfigError, match=message):
         train(tiny.world(), tiny.instance(), tiny.sae(), config)
+
+
+def test_numbers_that_only_init_reads_are_not_annealed():
+    sae = saes.build("jumprelu", d_in=tiny.D, d_sae=tiny.L)
+    config = dataclasses.replace(CONFIG, anneal=(Anneal("jumprelu_init_threshold", 1.0),))
+    with pytest.raises(ConfigError, match=r"to anneal 'jumprelu_init_threshold'.*Known: jumprelu_"):
+        train(tiny.world(), tiny.instance(), sae, config)
+    with pytest.raises(ConfigError, match=r"Anneal.start must be finite, got nan"):
+        Anneal("k", float("nan"))
+
+
+def test_a_refined_sae_is_checked_as_its_base_is():
+    sae = saes.leave_one_out(tiny.sae("topk"))
+    config = dataclasses.replace(CONFIG, anneal=(Anneal("k", 1000),))
+    with pytest.raises(ConfigError, match="k must satisfy 1 <= k <= d_sae"):
+        train(tiny.world(), tiny.instance(), sae, config)
+    with pytest.raises(ConfigError, match="k must satisfy 1 <= k <= d_sae"):
+        train(tiny.world(), tiny.instance(), sae, CONFIG, hyper=sae.hyper.replace(k=0))
 
 
 def test_snapshots_are_the_weights_on_the_way():
