@@ -16,6 +16,20 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 
+_PLENTY = 3 << 30  # bytes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_do_not_pile_up():
+    """Drop compiled programs after a file once they take gigabytes; the disk still has them."""
+    yield
+    pages = Path("/proc/self/statm")
+    if pages.exists() and int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") > _PLENTY:
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of committed artefacts and numbers that tests compare with."""

@@ -1,7 +1,7 @@
 """SAEs in SAELens' inference format, both ways: `cfg.json` and `sae_weights.safetensors`.
 
-Training architectures that become another one for inference (BatchTopK, Matryoshka: JumpReLU) are
-written as what they become.
+Architectures whose inference is another one's are written as that (BatchTopK and what is built on
+it as JumpReLU, p-annealing as standard, ordered as TopK), those of several models for all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,7 +45,17 @@ _FORMATS = {
     ),
 }
 # our names where theirs differ, and what becomes another architecture when finalized
-_WRITTEN_AS = {"abs_topk": "abstopk", "batchtopk": "jumprelu", "matryoshka": "jumprelu"}
+_THRESHOLDED = (
+    *("aligned", "archetypal", "batchtopk", "crosscoder", "frozen", "matryoshka"),
+    *("min_firing_batchtopk", "mutual"),
+)
+_WRITTEN_AS = {
+    "abs_topk": "abstopk",
+    "crosscoder_l1": "standard",
+    "ordered": "topk",
+    "p_annealing": "standard",
+    **dict.fromkeys(_THRESHOLDED, "jumprelu"),
+}
 _READ_AS = {"abstopk": "abs_topk"}
 _COMMON = (
     *("architecture", "d_in", "d_sae", "dtype", "device", "apply_b_dec_to_input"),
@@ -84,11 +95,14 @@ def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
     return sae, _read_weights(place / WEIGHTS, name, sae)
 
 
-def save_saelens_sae(path: PathLike, sae: saes.SAE, params: saes.SAEParams) -> Path:
+def save_saelens_sae(
+    path: PathLike, sae: saes.SAE, params: saes.SAEParams, *, hyper: Any = None
+) -> Path:
     """Write an SAE with finalized weights as a folder that SAELens' `SAE.load_from_disk` reads.
 
-    Raises `ConfigError` for an SAE whose inference rule the format has no name for. Returns the
-    folder.
+    `hyper` are the numbers of the run where they are not the SAE's own, as for a run of a sweep
+    over k. Raises `ConfigError` for an SAE whose inference rule the format has no name for, and for
+    weights of several runs or that are not finite. Returns the folder.
     """
     name = _WRITTEN_AS.get(sae.name, sae.name)
     require(
@@ -110,6 +124,13 @@ def save_saelens_sae(path: PathLike, sae: saes.SAE, params: saes.SAEParams) -> P
             "time).",
         )
         tensors[key] = np.asarray(tensor, np.float32)
+        require(bool(np.isfinite(tensors[key]).all()), f"{key} holds values that are not finite.")
+    if hyper is not None:
+        require(
+            all(np.ndim(value) == 0 for value in jax.tree.leaves(hyper)),
+            "hyper must be the numbers of one run.",
+        )
+        sae = dataclasses.replace(sae, hyper=hyper)
     choices = sae.config()
     config: dict[str, Any] = {
         "d_in": sae.d_in,

@@ -79,7 +79,7 @@ def fit_baseline(
     most = d_sae if entry.linear else min(d_sae, d_in)
     needed = "" if entry.linear else f" for baseline {name!r}, which chooses k codes"
     require(
-        (entry.linear and k is None) or (isinstance(k, int) and 1 <= k <= most),
+        (entry.linear and k is None) or (isinstance(k, int | np.integer) and 1 <= k <= most),
         f"k must be a whole number from 1 to {most}{needed}, got k={k}.",
     )
     x, _, _ = samples(world, instance, n_samples, seed, "train")
@@ -93,7 +93,7 @@ def fit_baseline(
         W_dec=jnp.asarray(rows, jnp.float32),
         b_dec=jnp.asarray(mean, jnp.float32),
     )
-    options = BaselineOptions(d_in=d_in, d_sae=d_sae, k=k, linear=entry.linear)
+    options = BaselineOptions(d_in=d_in, d_sae=d_sae, k=k and int(k), linear=entry.linear)
     return SAE(name=name, options=options, factory=_rules, hyper=NoNumbers()), params
 
 
@@ -124,12 +124,16 @@ def _untrainable(*args):
     raise ConfigError("A baseline is fitted by metrics.fit_baseline, not initialised or trained.")
 
 
+class MissingLibrary(ConfigError):
+    """A library that only some methods need is not installed."""
+
+
 def scikit_learn(module: str, what: str) -> ModuleType:
-    """The module `sklearn.<module>`, or a `ConfigError` that says what to install for `what`."""
+    """The module `sklearn.<module>`; `MissingLibrary` says what to install for `what`."""
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ModuleNotFoundError:
-        raise ConfigError(
+        raise MissingLibrary(
             f"{what} needs scikit-learn; install it with: pip install 'synthsae-jax[baselines]'."
         ) from None
 

@@ -58,6 +58,7 @@ def _check(options: ArchetypalOptions, hyper: ArchetypalHyper) -> None:
     example={"k": 1.5, "n_anchors": 12},
     check=_check,
     frozen=lambda options: FIXED,
+    initial=("relaxation_bound",),
     extra_axes={"mixing": 0, "relaxation": 0, "anchors": None, "relaxation_bound": None},
 )
 def archetypal(options: ArchetypalOptions) -> Rules:

@@ -43,6 +43,7 @@ def architecture(
     blocks: Callable[[Any], tuple[int, ...]] = one_block,
     extra_axes: Mapping[str, int | None] = MappingProxyType({}),
     probe_mcc: float = 0.99,
+    initial: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Any], Rules]], Callable[[Any], Rules]]:
     """Decorator that registers a factory `(options) -> Rules` as an architecture.
 
@@ -56,6 +57,7 @@ def architecture(
       and decode.
     - `extra_axes`: for each of `SAEParams.extra` the axis that counts latents, or None.
     - `probe_mcc`: lower where even orthogonal features need not come out, with the reason.
+    - `initial`: numbers that `init` alone reads, so that there is nothing to anneal.
     """
     check_choice("sparsity", sparsity, SPARSITY)
     require(
@@ -76,6 +78,7 @@ def architecture(
             blocks,
             extra_axes,
             probe_mcc,
+            initial,
         )
         architectures.register(name, explanation)(record)
         return factory

@@ -87,6 +87,11 @@ def member(sae: SAE, params: SAEParams, m: int) -> tuple[SAE, SAEParams]:
     """
     count, own_latents = _members(sae)
     _check_index(m, count)
+    require(
+        own_latents or params.threshold is not None,
+        "member takes finalized weights of a universal SAE, since raw ones are measured over all "
+        "models: sae.finalize(params, state).",
+    )
     given = {n: v for n, v in sae.config().items() if n in option_defaults("batchtopk")}
     parts = count if own_latents else 1  # of the latents
     given |= {"d_in": sae.d_in // count, "d_sae": sae.d_sae // parts, "k": given["k"] / parts}

@@ -79,6 +79,7 @@ def _check(options: JumpReLUOptions, hyper: JumpReLUHyper) -> None:
     check=_check,
     probe_mcc=0.98,  # thresholds cut the smallest activations off
     penalty="l0_coefficient",
+    initial=("jumprelu_init_threshold",),
 )
 def jumprelu(options: JumpReLUOptions) -> Rules:
     """The rules of a JumpReLU SAE; training and inference encode alike.

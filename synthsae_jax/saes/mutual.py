@@ -145,7 +145,10 @@ def mutual(options: MutualOptions) -> Rules:
     def finalize(params, state):
         return put_together(jax.vmap(rules.finalize)(taken_apart(params), state))
 
-    return Rules(init, encode, decode, train_encode, loss, init_state, finalize)
+    def project(params):
+        return put_together(taken_apart(params))
+
+    return Rules(init, encode, decode, train_encode, loss, init_state, finalize, project)
 
 
 def agreement(decoders: Array, options: MutualOptions) -> Array:

@@ -132,6 +132,7 @@ class Architecture:
     blocks: Callable[[Any], tuple[int, ...]]  # (options) -> sizes of exchangeable latents
     extra_axes: Mapping[str, int | None]  # as LATENT_AXES, for `SAEParams.extra`
     probe_mcc: float  # MCC it exceeds on few orthogonal features that fire equally often
+    initial: tuple[str, ...]  # numbers that only `init` reads
 
 
 SPARSITY = (

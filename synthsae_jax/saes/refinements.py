@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ def leave_one_out(sae: SAE, tau: float = 0.0) -> SAE:
     Params, hyper and training are the base's. Equal to another of an equal SAE with the same tau.
     Source: Bussmann's follow-up to SynthSAEBench's LISTA-Matryoshka (F1 .977 -> .989).
     """
-    is_number = isinstance(tau, int | float) and not isinstance(tau, bool) and math.isfinite(tau)
+    is_number = isinstance(tau, numbers.Real) and not isinstance(tau, bool) and math.isfinite(tau)
     require(is_number, f"tau must be a finite number, got tau={tau!r}.")
     return _refined(sae, "leave_one_out", _LeaveOneOut(sae.factory, float(tau)))
 
@@ -53,10 +54,10 @@ def orthogonal_matching_pursuit(sae: SAE, k: int, *, signed: bool = False) -> SA
     """
     most = min(sae.d_in, sae.d_sae)
     require(
-        isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= most,
+        isinstance(k, numbers.Integral) and not isinstance(k, bool) and 1 <= k <= most,
         f"k must be a whole number, 1 <= k <= min(d_in, d_sae) = {most}, got k={k!r}.",
     )
-    pursuit = _OrthogonalPursuit(sae.factory, k, bool(signed))
+    pursuit = _OrthogonalPursuit(sae.factory, int(k), bool(signed))
     return _refined(sae, "orthogonal_matching_pursuit", pursuit)
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from synthsae_jax import keys, metrics, worlds
-from synthsae_jax.errors import ConfigError
 from synthsae_jax.io.rows import Row
+from synthsae_jax.metrics.baselines import MissingLibrary
 from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Tick
 
@@ -36,7 +36,7 @@ def compute(
     for name, level in _levels(world, instance, preset.d_sae, size, data_seed, tick):
         try:
             found = level()
-        except ConfigError as error:
+        except MissingLibrary as error:
             rows += table.missing_rows(shared, name, number, str(error), VARIANT)
             continue
         rows += table.level_rows(shared, name, number, found, VARIANT)

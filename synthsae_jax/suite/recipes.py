@@ -41,7 +41,7 @@ def recipe(name: str, d_in: int, d_sae: int, target_l0: float, config: TrainConf
         # that the running threshold of a short run has seen the target
         steps = max(1, config.n_steps * 9 // 10)
         ramp = Anneal("k", min(2.4 * target_l0, d_sae), steps)
-        config = dataclasses.replace(config, anneal=(ramp,))
+        config = dataclasses.replace(config, anneal=(*config.anneal, ramp))
     if saes.architectures[name].penalty is not None:
         config = dataclasses.replace(config, target_l0=target_l0)
     return Recipe(saes.build(name, d_in=d_in, d_sae=d_sae, **options), config)

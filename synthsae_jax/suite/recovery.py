@@ -221,7 +221,8 @@ benchmarks.register(
         "most frequent features; scored under the inference rule on a held-out stream.",
         formula="primary number: F1 at matched L0, mean over report worlds or instances",
         range="[0, 1]",
-        chance="an untrained SAE of the same sparsity, printed beside each score",
+        chance="the same SAE untrained, printed beside each score; of the same sparsity where it "
+        "has a k, far denser where it has a penalty",
         source="SynthSAEBench, arXiv 2602.14687; PROTOCOL of this suite for seeds and intervals",
     ),
 )(recovery)

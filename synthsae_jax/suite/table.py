@@ -15,9 +15,9 @@ import numpy as np
 from synthsae_jax.io import configs
 from synthsae_jax.io import manifest as manifests
 from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.saes import architectures
 from synthsae_jax.suite.sharing import PairScore
 from synthsae_jax.training import TrainConfig
+from synthsae_jax.training.runs import registered
 
 _NOT_METRICS = ("n_eval",)
 PAIRED = ("run_id", "instance", "init_seed", "data_seed")
@@ -99,8 +99,8 @@ def run_rows(
 def run_columns(shared: Shared, result: Any, instance: int, i: int, r: int) -> dict[str, Any]:
     """The columns that say which run this is."""
     numbers = {name: _item(v, i, r) for name, v in vars(result.hyper).items() if v is not None}
-    name = result.sae.name
-    penalty = architectures[name].penalty if name in architectures else None
+    entry = registered(result.sae)
+    penalty = entry.penalty if entry else None
     if shared.target_l0 is not None and penalty:
         del numbers[penalty]  # steered: an outcome of the run, not a setting
     sparsity = next((numbers[n] for n in ("k", penalty) if n in numbers), None)

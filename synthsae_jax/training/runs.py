@@ -187,7 +187,9 @@ def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             f"hyper and lr take numbers or arrays of shape [R] or [I, R] = {list(shape)}, got "
             f"{list(given.shape)}."
         ) from None
-    cut = np.broadcast_to(given, shape)[values != given] if values.dtype.kind == "i" else ()
-    if len(cut):
-        raise ConfigError(f"a whole number is needed for each run, got {cut[0]}.")
+    if values.dtype.kind == "i":
+        cut = np.broadcast_to(given, shape)[values != given].tolist()
+        require(
+            not cut, f"a whole number is needed for each run, got {', '.join(map(str, cut[:1]))}."
+        )
     return values

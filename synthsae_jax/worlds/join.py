@@ -49,8 +49,8 @@ def join(instances: Sequence[Instance]) -> Instance:
         )
         require(
             np.array_equal(instance.noise, first.noise),
-            f"join: noise must be equal in all instances, got {np.asarray(first.noise)} in "
-            f"instance 0 and {np.asarray(instance.noise)} in instance {i}.",
+            f"join: noise must be equal in all instances, got {np.asarray(first.noise).tolist()} "
+            f"in instance 0 and {np.asarray(instance.noise).tolist()} in instance {i}.",
         )
     one = jnp.ones_like(first.gain)
     nan = jnp.full_like(first.cosine, jnp.nan)

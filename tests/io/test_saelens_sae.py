@@ -34,7 +34,10 @@ FOLDERS = {
     "batchtopk": "jumprelu",
     "matryoshka": "jumprelu",
 }
-WRITTEN = {*FOLDERS.values(), "batchtopk", "matryoshka"}
+WRITTEN = {*FOLDERS.values(), "batchtopk", "matryoshka"} | {
+    *("aligned", "archetypal", "crosscoder", "frozen", "min_firing_batchtopk", "mutual"),
+    *("crosscoder_l1", "ordered", "p_annealing"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +242,21 @@ def test_unfinished_and_stacked_weights_are_refused(tmp_path):
     stacked = jax.tree.map(lambda a: jnp.stack([a, a]), sae.finalize(params, sae.init_state()))
     with pytest.raises(ConfigError, match="one run at a time"):
         save_saelens_sae(tmp_path / "sae", sae, stacked)
+    broken = sae.finalize(params, sae.init_state())
+    broken = broken.replace(b_dec=broken.b_dec.at[0].set(jnp.nan))
+    with pytest.raises(ConfigError, match="b_dec holds values that are not finite"):
+        save_saelens_sae(tmp_path / "sae", sae, broken)
     foreign = saes.wrap(lambda x: x, lambda z: z, jnp.eye(3))
     with pytest.raises(ConfigError, match="no inference rule for SAE 'wrapped'"):
         save_saelens_sae(tmp_path / "sae", foreign, foreign.params)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_a_sweep_is_written_with_its_own_k(tmp_path):
+    sae = saes.build("topk", d_in=6, d_sae=10, k=4)
+    params = sae.finalize(sae.init(jax.random.key(0)))
+    save_saelens_sae(tmp_path / "sae", sae, params, hyper=sae.hyper.replace(k=jnp.int32(2)))
+    again, _ = load_saelens_sae(tmp_path / "sae")
+    assert again.hyper.k == 2
+    with pytest.raises(ConfigError, match="numbers of one run"):
+        save_saelens_sae(tmp_path / "b", sae, params, hyper=sae.hyper.replace(k=np.array([2, 3])))

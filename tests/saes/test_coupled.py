@@ -249,5 +249,8 @@ def test_bad_options_are_refused(tools):
     sae = tools.small("mutual")
     with pytest.raises(ConfigError, match="2 models, counted from 0; got m=2"):
         saes.member(sae, tools.random_params(sae), 2)
+    sae = tools.small("universal")
+    with pytest.raises(ConfigError, match="member takes finalized weights"):
+        saes.member(sae, tools.random_params(sae), 0)
     with pytest.raises(ConfigError, match="decoder's width must be a multiple"):
         saes.relative_norms(tools.random_params(sae), 3)

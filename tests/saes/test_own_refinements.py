@@ -148,6 +148,12 @@ def test_wrapped_functions_and_thresholds_are_refined_too(tools, x):
     np.testing.assert_allclose(same.encode(same.params, x), found, rtol=1e-6)
 
 
+def test_numpy_numbers_are_numbers(base):
+    assert saes.leave_one_out(base, np.float32(0.5)) == saes.leave_one_out(base, 0.5)
+    pursuit = saes.orthogonal_matching_pursuit
+    assert pursuit(base, np.int64(2)) == pursuit(base, 2)
+
+
 def test_wrong_choices_are_named(base):
     with pytest.raises(ConfigError, match="tau must be a finite number, got tau=nan"):
         saes.leave_one_out(base, tau=float("nan"))

@@ -4,6 +4,7 @@ import pytest
 
 from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.metrics.baselines import MissingLibrary
 from synthsae_jax.suite import bounds_cell, recovery
 from synthsae_jax.suite.recipes import matryoshka_widths, recipe, recipe_names
 from synthsae_jax.training import Anneal, TrainConfig
@@ -41,6 +42,12 @@ def test_lista_anneals_k_as_published():
     assert made.sae.hyper.k == 25
 
 
+def test_ramps_of_the_config_stay():
+    own = TrainConfig(n_samples=10_240, anneal=(Anneal("term_tilt", 0.0),))
+    made = recipe("lista_matryoshka", 64, 256, 5.6, own)
+    assert [ramp.name for ramp in made.config.anneal] == ["term_tilt", "k"]
+
+
 def test_an_unknown_recipe():
     with pytest.raises(ConfigError, match=r"Unknown recipe 'batchtop'. Did you mean 'batchtopk'"):
         recipe("batchtop", 64, 256, 5.6, CONFIG)
@@ -48,7 +55,7 @@ def test_an_unknown_recipe():
 
 def test_bounds_are_rows_also_where_a_library_is_missing(monkeypatch):
     def missing():
-        raise ConfigError(
+        raise MissingLibrary(
             "logistic probes need scikit-learn: pip install 'synthsae-jax[baselines]'."
         )
 
@@ -65,6 +72,16 @@ def test_bounds_are_rows_also_where_a_library_is_missing(monkeypatch):
     ]
     assert {r["variant"] for r in rows} == {"bound"}
     assert "scikit-learn" in rows[-1]["reason"]
+
+
+def test_another_error_in_a_bound_is_not_taken_for_a_missing_library(monkeypatch):
+    def broken():
+        raise ConfigError("3 evaluation samples had more active features than the slots hold.")
+
+    monkeypatch.setattr(bounds_cell, "_levels", lambda *given: iter([("broken", broken)]))
+    size = {**recovery.SIZES["small"], "preset": "micro"}
+    with pytest.raises(ConfigError, match="3 evaluation samples"):
+        bounds_cell.compute(recovery._shared(size, 5), size, 0, 7, lambda share, what: None)
 
 
 def test_every_world_has_its_bounds_above_smoke():
