@@ -1,0 +1,127 @@
+"""Does one rotation carry an SAE over to another model's activations?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synthsae_jax import matching, similarity
+from synthsae_jax.errors import require
+from synthsae_jax.matching import LinearMap, Pipeline, SideInputs, null_values
+from synthsae_jax.registry import Explanation
+from synthsae_jax.suite.protocols.base import (
+    NAN,
+    Context,
+    NullStep,
+    Numbers,
+    Protocol,
+    View,
+    register_protocol,
+)
+from synthsae_jax.suite.protocols.reads import assigned_mean
+
+_NAMES = ("raw_ev", "aligned_ev", "ceiling_ev", "short_of_ceiling")
+
+
+def fitted(context: Context) -> LinearMap:
+    """The rotation from B's space to A's and both means, from the first half of the tokens."""
+    halves = [np.asarray(x)[: len(x) // 2] for x in context.activations or ()]
+    return matching.fit_alignment("procrustes", *halves)
+
+
+def aligned_sides(a: SideInputs, b: SideInputs, context: Context) -> tuple[SideInputs, SideInputs]:
+    """Weights only, B's rotated into A's space."""
+    require(context.activations is not None, "polymorphism2026 needs activations of both models.")
+    turn = fitted(context)
+    rows = None if b.encoder is None else turn.encoder_rows(jnp.asarray(b.encoder, jnp.float32))
+    moved = turn.decoder_rows(jnp.asarray(b.decoder, jnp.float32))
+    return (
+        dataclasses.replace(a, latents=None),
+        dataclasses.replace(b, latents=None, decoder=moved, encoder=rows),
+    )
+
+
+def explained(view: View) -> Numbers:
+    """Explained variance of B's activations on the second half of the tokens.
+
+    `raw_ev`: A's SAE as it is; `aligned_ev`: after the rotation there and back; `ceiling_ev`: B's
+    own SAE; `short_of_ceiling`: the difference of the last two.
+    """
+    return _explained(view.context, fitted(view.context))
+
+
+def _explained(context: Context, turn: LinearMap) -> Numbers:
+    if context.reconstruct is None:
+        return {name: (NAN, "needs x -> x_hat of both SAEs") for name in _NAMES}
+    activations = context.activations
+    assert activations is not None
+    x_b = jnp.asarray(activations[1])[len(activations[1]) // 2 :]
+    of_a, of_b = context.reconstruct
+    one_width = np.shape(activations[0])[1] == x_b.shape[1]
+    means = {"mean_b": turn.mean_b, "mean_a": turn.mean_a}
+    carried = similarity.carry(x_b, turn.matrix, **means)
+    found = similarity.stitched_explained_variance(
+        x_b,
+        raw=of_a(x_b) if one_width else None,
+        aligned=of_a(carried),
+        own=of_b(x_b),
+        rotation=turn.matrix,
+        **means,
+    )
+    raw, aligned, ceiling = (float(found[name]) for name in ("raw", "aligned", "ceiling"))
+    flat = "the activations do not vary"
+    return {
+        "raw_ev": (raw, flat if one_width else "the models are of unlike width"),
+        "aligned_ev": (aligned, flat),
+        "ceiling_ev": (ceiling, flat),
+        "short_of_ceiling": (ceiling - aligned, flat),
+    }
+
+
+def _wrong_rotation(view, names, sides, observe, key, draws):
+    """Explained variance and matched cosine after a random rotation in place of the fitted one."""
+    width = np.shape(view.a.decoder)[1]
+    turn = fitted(view.context)
+
+    def turned(key: jax.Array, _: None) -> jax.Array:
+        q, r = jnp.linalg.qr(jax.random.normal(key, (width, width)))
+        return q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)[None, :]
+
+    def statistic(_: None, q: jax.Array | None) -> list[float]:
+        assert q is not None
+        wrong = turn.replace(matrix=matching.align(turn.matrix, q))
+        numbers = dict(_explained(view.context, wrong))
+        rows = matching.align(jnp.asarray(view.b.decoder), q)
+        found = view.pipeline.run(view.a, dataclasses.replace(view.b, decoder=rows))
+        numbers |= assigned_mean("aligned_cosine")(dataclasses.replace(view, found=found))
+        return [numbers[n][0] for n in again]
+
+    again = ("aligned_ev", "aligned_cosine")
+    return again, null_values(statistic, None, None, turned, key, draws)
+
+
+register_protocol(
+    "polymorphism2026",
+    Protocol(
+        pipeline=Pipeline(score="decoder_cosine", solver="assignment"),
+        reads=(explained, assigned_mean("aligned_cosine")),
+        primary="aligned_ev",
+        needs=("decoder", "activations"),
+        sides=aligned_sides,
+        nulls=(NullStep("wrong_rotation", False, _wrong_rotation),),
+    ),
+    Explanation(
+        what="A's SAE rebuilds B's activations: as it is, and after the one rotation that best "
+        "maps B's activations onto A's (fitted on the first half of the tokens, judged on the "
+        "second); beside the explained variance of B's own SAE. `aligned_cosine`: mean decoder "
+        "cosine of the best pairing after the rotation.",
+        formula="1 - sum |x - x_hat|^2 / sum |x - mean x|^2, x_hat = R'(A(R x))",
+        range="(-inf, 1]",
+        chance="of a random rotation: at or below 0; that null is ours",
+        undefined="no activations of both models on paired tokens, or no x -> x_hat of both SAEs",
+        source="arXiv 2605.24577",
+    ),
+)

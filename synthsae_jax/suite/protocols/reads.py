@@ -1,0 +1,114 @@
+"""What several protocols read off a matching."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synthsae_jax import matching, similarity
+from synthsae_jax.numerics import unit_rows
+from synthsae_jax.suite.protocols.base import NAN, Numbers, View
+
+NOTHING = "nothing is matched"
+
+
+def shared(view: View) -> Numbers:
+    """Declared shared fraction: matched pairs as a share of the smaller side's latents.
+
+    `shared`: of all latents, `shared_alive`: of those that fire, dead ones' pairs left out.
+    """
+    row, col, _ = view.pairs
+    alive_a, alive_b = view.alive
+    both = int((alive_a[row] & alive_b[col]).sum())
+    living = min(int(alive_a.sum()), int(alive_b.sum()))
+    return {
+        "shared": (row.size / min(alive_a.size, alive_b.size), ""),
+        "shared_alive": (both / living, "") if living else (NAN, "no latent fires"),
+    }
+
+
+def shared_of_living(view: View) -> Numbers:
+    """Declared shared fraction of the smaller side's living latents, as `shared`."""
+    living = min(int(alive.sum()) for alive in view.alive)
+    n = view.pairs[0].size
+    return {"shared": (n / living, "") if living else (NAN, "all latents of a side are dead")}
+
+
+def assigned_mean(name: str) -> Callable[[View], Numbers]:
+    """The mean score of an assignment: total over the smaller side's number of latents."""
+
+    def read(view: View) -> Numbers:
+        scores = view.pairs[2].astype(np.float64)
+        smaller = min(view.found.evidence.s.shape)
+        return {name: (float(scores.sum()) / smaller, "") if scores.size else (NAN, NOTHING)}
+
+    return read
+
+
+def decoder_measures(*names: str) -> Callable[[View], Numbers]:
+    """Similarity measures of the matched pairs' decoder rows: each pair is a point."""
+
+    def read(view: View) -> Numbers:
+        return similarities(view, view.pairs[0], view.pairs[1], names)
+
+    return read
+
+
+def similarities(
+    view: View, row: np.ndarray, col: np.ndarray, names: tuple[str, ...], suffix: str = ""
+) -> dict[str, tuple[float, str]]:
+    """Measures of the decoder rows of given pairs, under their names with a suffix."""
+    if view.a.decoder is None or view.b.decoder is None:
+        return {name + suffix: (NAN, "needs decoder of both sides") for name in names}
+    if row.size == 0:
+        return {name + suffix: (NAN, NOTHING) for name in names}
+    X, Y = np.asarray(view.a.decoder)[row], np.asarray(view.b.decoder)[col]
+    return {name + suffix: _measured(name, X, Y) for name in names}
+
+
+def _measured(name: str, X: np.ndarray, Y: np.ndarray) -> tuple[float, str]:
+    value, reasons = _compiled(name)(X, Y)
+    if not np.isnan(value):
+        return float(value), ""
+    found = (reason for reason, here in reasons.items() if bool(here))
+    return float(value), next(found, "undefined")
+
+
+@functools.cache
+def _compiled(name: str) -> Callable:
+    # nulls call it over and over for as many pairs
+    return jax.jit(functools.partial(similarity.evaluate, name))
+
+
+def order(view: View) -> Numbers:
+    """Spearman correlation of a latent's place with its partner's."""
+    row, col, _ = view.pairs
+    partner = np.full(view.found.evidence.s.shape[0], -1)
+    partner[row] = col
+    value = float(similarity.orderedness(partner)) if row.size > 1 else NAN
+    return {"orderedness": (value, "fewer than two latents are matched")}
+
+
+def best_of_either(view: View) -> Numbers:
+    """Mean over a side's living latents of the best score with the other side's, both ways."""
+    s = view.found.evidence.s
+    with_partner = [np.isfinite(side).any(1) for side in (s, s.T)]
+    best = [
+        np.where(np.isfinite(side[rows]), side[rows], -np.inf).max(1)
+        for side, rows in zip((s, s.T), with_partner)
+    ]
+    means = [(float(v.mean()), "") if v.size else (NAN, "no pair has a score") for v in best]
+    return {"a_to_b": means[0], "b_to_a": means[1]}
+
+
+def centred_assignment(view: View) -> Numbers:
+    """The mean cosine of the best pairing after each side's mean unit row is taken off."""
+    a, b = (unit_rows(jnp.asarray(side.decoder, jnp.float32)) for side in (view.a, view.b))
+    s = matching.score("decoder_cosine", a, b, centred=True)
+    found = matching.solve("assignment", s)
+    total = float(np.asarray(found.score, np.float64)[np.asarray(found.valid)].sum())
+    return {"stability_centred": (total / min(s.shape), "")}
