@@ -35,7 +35,7 @@ def recipe(name: str, d_in: int, d_sae: int, target_l0: float, config: TrainConf
     """
     if name not in _OPTIONS:
         raise unknown_name("recipe", name, _OPTIONS)
-    options = _OPTIONS[name](d_sae, target_l0)
+    options = _OPTIONS[name](d_sae, target_l0, config.n_steps)
     if name == "lista_matryoshka":
         # from 60 to 25 over the whole run in the published recipe; ended a tenth earlier here, so
         # that the running threshold of a short run has seen the target
@@ -56,27 +56,28 @@ def _whole(target_l0: float) -> int:
     return max(1, round(target_l0))
 
 
-def _plain(d_sae: int, target_l0: float) -> dict[str, Any]:
-    return {}
+def _warmed_up(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
+    # a penalty at full strength from the start silences latents for good
+    return {"l1_warm_up_steps": n_steps // 5}
 
 
-def _k(d_sae: int, target_l0: float) -> dict[str, Any]:
+def _k(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
     return {"k": target_l0}
 
 
-def _whole_k(d_sae: int, target_l0: float) -> dict[str, Any]:
+def _whole_k(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
     return {"k": _whole(target_l0)}
 
 
-def _nested(d_sae: int, target_l0: float) -> dict[str, Any]:
+def _nested(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
     return {"k": target_l0, "matryoshka_widths": matryoshka_widths(d_sae)}
 
 
-def _nested_by_level(d_sae: int, target_l0: float) -> dict[str, Any]:
-    return {**_nested(d_sae, target_l0), "use_matryoshka_aux_loss": True}
+def _nested_by_level(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
+    return {**_nested(d_sae, target_l0, n_steps), "use_matryoshka_aux_loss": True}
 
 
-def _pursuit(d_sae: int, target_l0: float) -> dict[str, Any]:
+def _pursuit(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
     return {
         "max_iterations": _whole(target_l0),
         "residual_threshold": 0.0,
@@ -84,9 +85,13 @@ def _pursuit(d_sae: int, target_l0: float) -> dict[str, Any]:
     }
 
 
-def _step_jumprelu(d_sae: int, target_l0: float) -> dict[str, Any]:
+def _step_jumprelu(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]:
     # SynthSAEBench trains on inputs of norm sqrt(D) with twice these; ours keep their scale
-    return {"jumprelu_bandwidth": 0.5, "jumprelu_init_threshold": 0.5}
+    return {
+        "jumprelu_bandwidth": 0.5,
+        "jumprelu_init_threshold": 0.5,
+        "l0_warm_up_steps": n_steps // 5,
+    }
 
 
 _OPTIONS = {
@@ -95,7 +100,7 @@ _OPTIONS = {
     "matryoshka": _nested_by_level,
     "lista_matryoshka": _nested,
     "matching_pursuit": _pursuit,
-    "standard": _plain,
-    "gated": _plain,
+    "standard": _warmed_up,
+    "gated": _warmed_up,
     "jumprelu": _step_jumprelu,
 }

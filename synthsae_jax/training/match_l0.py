@@ -19,7 +19,7 @@ Array = jax.Array
 # heading: its value plus its slope over the next _AHEAD * n_steps steps. Without looking ahead a
 # coefficient that has to pull L0 down from half of all latents overshoots, and kills latents.
 _GAIN = 40.0
-_AHEAD = 0.05
+_AHEAD = 0.12
 _RISE = 0.1  # share of the steps over which the gain rises from 0: at first L0 falls by itself
 _LARGEST_ERROR = 0.5  # farther off counts as this far
 _RANGE = 12.0  # of the log: e^12 either way
