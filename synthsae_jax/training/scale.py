@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from synthsae_jax.saes import SAEParams
 
@@ -18,11 +17,6 @@ Array = jax.Array
 
 NORMALIZATIONS = ("none", "expected_average_only_in")
 _IN_UNITS = ("threshold", "thresholds", "residual_threshold")
-
-
-def input_scale(x: Array) -> Array:
-    """`sqrt(D) / mean |x|` of inputs `[n, D]`, float32 []."""
-    return jnp.sqrt(x.shape[-1]) / jnp.mean(jnp.linalg.norm(x, axis=-1))
 
 
 def folded(params: SAEParams, scale: Array) -> SAEParams:
