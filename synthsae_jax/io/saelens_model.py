@@ -272,5 +272,6 @@ def _check_expressible(world: World, instance: Instance) -> None:
         (bool(jnp.any(instance.keep != 1)), "features are dropped at random (keep < 1)"),
         (bool(jnp.any(instance.gain != 1)), "magnitudes are rescaled (gain)"),
         (float(instance.noise) != 0, "it has additive noise"),
+        (instance.departure is not None, "its features depart from linearity"),
     ):
         require(not wrong, f"SAELens' format cannot hold this instance: {reason}.")

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.worlds import bits
+from synthsae_jax.worlds.departures import departed
+from synthsae_jax.worlds.filled import unless_zero
 from synthsae_jax.worlds.records import Codes, Instance
 
 Array = jax.Array
+_PIECE = 16  # slots
 
 
 def observe(instance: Instance, codes: Codes, key: Array | None = None) -> Codes:
@@ -34,14 +37,23 @@ def observe(instance: Instance, codes: Codes, key: Array | None = None) -> Codes
     )
 
 
-def embed(instance: Instance, codes: Codes, key: Array | None = None) -> Array:
+def embed(
+    instance: Instance, codes: Codes, key: Array | None = None, token_key: Array | None = None
+) -> Array:
     """Activations `x = sum_i value_i direction_i + bias (+ noise)`, float32 [n, D].
 
-    A key is needed only where the instance has noise. Cost follows the slots, not the features.
+    A key is needed only where the instance has noise, or a departure that varies from token to
+    token; `token_key` makes that part alone the same in several instances (None: from `key`). Cost
+    follows the slots, not the features.
     """
     n_features = instance.dictionary.shape[-2]
     ids = jnp.minimum(codes.indices, n_features - 1)
-    x = _sum_of_rows(instance.dictionary, instance.bias, ids, codes.values)
+    if instance.departure is not None:
+        if token_key is None and key is not None:
+            token_key = jax.random.fold_in(key, 1)
+        x = departed(instance, ids, codes.values, token_key, _sum_of_rows)
+    else:
+        x = _sum_of_rows(instance.dictionary, instance.bias, ids, codes.values)
     if key is not None:
         return x + instance.noise * jax.random.normal(key, x.shape)
     if _needs_key(instance, "noise"):
@@ -61,14 +73,24 @@ def densify(codes: Codes, n_features: int) -> Array:
 # compiled here because an eager loop would be compiled anew at every call
 @jax.jit
 def _sum_of_rows(rows: Array, start: Array, ids: Array, weights: Array) -> Array:
-    """`start + sum_k weight_k row_k` for each token, [n, D], slot by slot."""
+    """`start + sum_k weight_k row_k` for each token, [n, D], slot by slot.
 
-    def add_slot(x: Array, slot: tuple[Array, Array]) -> tuple[Array, None]:
-        index, weight = slot
-        return x + weight[:, None] * rows[index], None
+    Some slots at a time, so that those which no token fills are passed over.
+    """
+    n, n_slots = ids.shape
+    padding = ((0, 0), (0, -n_slots % _PIECE))
+    pieces = [jnp.pad(x, padding).T.reshape(-1, _PIECE, n) for x in (ids, weights)]
 
-    x = jnp.broadcast_to(start, (ids.shape[0], start.shape[-1]))
-    return jax.lax.scan(add_slot, x, (ids.T, weights.T), unroll=4)[0]
+    def add_piece(x: Array, piece: list[Array]) -> tuple[Array, None]:
+        def add(x: Array) -> Array:
+            for index, weight in zip(*piece):
+                x = x + weight[:, None] * rows[index]
+            return x
+
+        return unless_zero(piece[1], add, x), None
+
+    x = jnp.broadcast_to(start, (n, start.shape[-1]))
+    return jax.lax.scan(add_piece, x, pieces)[0]
 
 
 def _needs_key(instance: Instance, *options: str) -> bool:

@@ -2,11 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-_WORD = 32
+WORD = 32
+
+
+class Marks(NamedTuple):
+    """A mask [n, N] packed into words, and how many are set up to the end of each word."""
+
+    words: Array  # uint32 [n, W], the first position in the lowest bit
+    ends: Array  # int32 [n, W]
+
+    @property
+    def count(self) -> Array:
+        """Set positions of each row, int32 [n]."""
+        return self.ends[:, -1]
+
+    def place(self, row: Array, rank: Array) -> Array:
+        """Position of the `rank`-th (from 0) set entry of a row, for any pairs of the two.
+
+        Meaningless, but within the words, where a row has fewer.
+        """
+        n_words = self.words.shape[-1]
+        at = lambda table, word: table.reshape(-1)[row * n_words + word]
+        word = jnp.minimum(first_above(lambda i: at(self.ends, i), n_words, rank), n_words - 1)
+        bits = at(self.words, word)
+        before = at(self.ends, word) - jax.lax.population_count(bits).astype(jnp.int32)
+        return word * WORD + _nth_bit(bits, rank - before)
+
+
+def marks(words: Array) -> Marks:
+    """The marks of packed words [n, W]."""
+    counts = jax.lax.population_count(words).astype(jnp.int32)
+    return Marks(words, jnp.cumsum(counts, axis=-1))
+
+
+def pack(mask: Array) -> Array:
+    """A mask [n, N] as words uint32 [n, ceil(N / 32)]."""
+    n, size = mask.shape
+    n_words = -(-size // WORD)
+    padded = jnp.pad(mask, ((0, 0), (0, n_words * WORD - size)))
+    place = jnp.uint32(1) << jnp.arange(WORD, dtype=jnp.uint32)
+    return jnp.sum(
+        jnp.where(padded.reshape(n, n_words, WORD), place, jnp.uint32(0)),
+        axis=-1,
+        dtype=jnp.uint32,
+    )
 
 
 def compact(mask: Array, slots: int) -> tuple[Array, Array]:
@@ -16,34 +62,19 @@ def compact(mask: Array, slots: int) -> tuple[Array, Array]:
     is packed into words first, so the work is bound by reading it once, not by the slots.
     """
     n, size = mask.shape
-    n_words = -(-size // _WORD)
-    padded = jnp.pad(mask, ((0, 0), (0, n_words * _WORD - size)))
-    place = jnp.uint32(1) << jnp.arange(_WORD, dtype=jnp.uint32)
-    packed = jnp.sum(
-        jnp.where(padded.reshape(n, n_words, _WORD), place, jnp.uint32(0)),
-        axis=-1,
-        dtype=jnp.uint32,
-    )
-    counts = jax.lax.population_count(packed).astype(jnp.int32)
-    ends = jnp.cumsum(counts, axis=-1)
+    found = marks(pack(mask))
     rank = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32), (n, slots))
-    word = _first_above(ends, rank)
-    safe = jnp.minimum(word, n_words - 1)
-    before = jnp.take_along_axis(ends - counts, safe, axis=-1)
-    bit = _nth_bit(jnp.take_along_axis(packed, safe, axis=-1), rank - before)
-    filled = rank < ends[:, -1:]
-    return jnp.where(filled, safe * _WORD + bit, size), ends[:, -1]
+    position = found.place(jnp.arange(n, dtype=jnp.int32)[:, None], rank)
+    return jnp.where(rank < found.count[:, None], position, size), found.count
 
 
-def _first_above(ends: Array, rank: Array) -> Array:
-    """Index of the first entry of each sorted row that exceeds `rank` (binary search)."""
-    size = ends.shape[-1]
+def first_above(value: Callable[[Array], Array], size: int, rank: Array) -> Array:
+    """Least i < size with `value(i) > rank`, or size; `value` rises with i (binary search)."""
     low = jnp.zeros_like(rank)
     step = 1 << max(size - 1, 0).bit_length()
     while step:
         probe = low + step
-        value = jnp.take_along_axis(ends, jnp.minimum(probe - 1, size - 1), axis=-1)
-        low = jnp.where((probe <= size) & (value <= rank), probe, low)
+        low = jnp.where((probe <= size) & (value(jnp.minimum(probe, size) - 1) <= rank), probe, low)
         step //= 2
     return low
 

@@ -34,6 +34,31 @@ def structured_rows(key: Array, embedding: Array, dim: int, gamma: float) -> Arr
     return unit_rows(jnp.sqrt(gamma) * related + jnp.sqrt(1 - gamma) * fresh)
 
 
+def orthogonal_rows(key: Array, n_features: int, dim: int) -> Array:
+    """Unit rows without any overlap where F <= D, float32 [F, D]; else bases of their own.
+
+    Every D rows are a random orthonormal basis, independent of the others, in random order.
+    """
+    key_bases, key_order = jax.random.split(key)
+    bases = jax.vmap(lambda k: random_isometry(k, dim, dim))(
+        jax.random.split(key_bases, -(-n_features // dim))
+    )
+    order = jax.random.permutation(key_order, bases.shape[0] * dim)
+    return bases.reshape(-1, dim)[order[:n_features]]
+
+
+def paired_rows(key: Array, rows: Array, cosine: Array | float) -> Array:
+    """The rows in random pairs, the second of each turned to |cosine| `cosine` with the first.
+
+    The sign is random, as it is for the largest of many random cosines. An odd row stays alone.
+    """
+    key_order, key_sign = jax.random.split(key)
+    n_pairs = rows.shape[0] // 2
+    first, second = jax.random.permutation(key_order, rows.shape[0])[: 2 * n_pairs].reshape(2, -1)
+    sign = jax.random.rademacher(key_sign, (n_pairs, 1), rows.dtype)
+    return rows.at[second].set(mix(sign * rows[first], rows[second], cosine))
+
+
 def anisotropic_rows(key: Array, n_features: int, dim: int, share: float, power: float) -> Array:
     """Unit rows with a common mean direction of squared share `share` and a k^-power spectrum.
 
@@ -94,13 +119,17 @@ def mix(reference: Array, fresh: Array, t: float) -> Array:
     return unit_rows(t * reference + jnp.sqrt(1 - t**2) * across)
 
 
-def gram_correlation(a: Array, b: Array) -> Array:
+def gram_correlation(a: Array, b: Array, present: Array | None = None) -> Array:
     """Pearson correlation between the off-diagonal entries of two Gram matrices of unit rows.
 
-    `a [F, D_a]`, `b [F, D_b]`. In closed form, sum_ij (a_i.a_j)(b_i.b_j) = |A'B|_F^2, so no F x F
-    matrix is made. 1 for a rotated copy, about 0 for independent dictionaries.
+    `a [F, D_a]`, `b [F, D_b]`; `present` bool [F]: the rows that count (None: all). In closed form,
+    sum_ij (a_i.a_j)(b_i.b_j) = |A'B|_F^2, so no F x F matrix is made. 1 for a rotated copy, about 0
+    for independent dictionaries, NaN with fewer than two rows.
     """
     n = a.shape[0]
+    if present is not None:  # a row of zeros adds nothing to any sum
+        n = jnp.sum(present)
+        a, b = jnp.where(present[:, None], a, 0.0), jnp.where(present[:, None], b, 0.0)
     pairs = n * (n - 1)
 
     def cross(x: Array, y: Array) -> Array:

@@ -168,10 +168,11 @@ def tables(nodes: Nodes, n_features: int) -> Forest:
     heads = np.unique(parent[parent >= 0])
     family = np.full(n_features + 1, len(heads))
     family[heads] = np.arange(len(heads))
-    kids = [np.flatnonzero(parent == head) for head in heads]
-    children = np.full((len(heads) + 1, max(map(len, kids), default=0)), n_features)
-    for row, members in enumerate(kids):
-        children[row, : len(members)] = members
+    kids = np.argsort(parent, kind="stable")[(parent < 0).sum() :]  # siblings stand together
+    row = family[parent[kids]]
+    among = np.arange(len(kids)) - np.searchsorted(row, row)
+    children = np.full((len(heads) + 1, among.max(initial=-1) + 1), n_features)
+    children[row, among] = kids
 
     tops = np.flatnonzero(parent < 0)
     is_head = family[tops] < len(heads)

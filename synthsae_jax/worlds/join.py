@@ -32,7 +32,7 @@ def join(instances: Sequence[Instance]) -> Instance:
 
     Instances of one world, with any hidden dimensions; stacks of equally many are joined one by
     one. Raises `ConfigError` where a single instance can't do the same: firings that each model
-    drops by itself, or noise of different sizes. Not inside a trace.
+    drops by itself, noise of different sizes, or a departure from linearity. Not inside a trace.
     """
     require(len(instances) > 0, "join needs at least one instance.")
     first = instances[0]
@@ -46,6 +46,10 @@ def join(instances: Sequence[Instance]) -> Instance:
             bool(np.all(np.asarray(instance.keep) >= 1)),
             f"join: instance {i} drops firings at random by itself (drop, rate_jitter), which one "
             f"instance can't do for a part of its dimensions.",
+        )
+        require(
+            instance.departure is None,
+            f"join: instance {i} departs from linearity, which a joined dictionary can't hold.",
         )
         require(
             np.array_equal(instance.noise, first.noise),

@@ -53,10 +53,12 @@ def _tree(roots: int, scaled: bool, depth: int = 3) -> HierarchyConfig:
     )
 
 
-def _world(n: int, min_prob: float, tree: HierarchyConfig, slots: tuple[int, ...]) -> WorldConfig:
+def _world(
+    n: int, min_prob: float, tree: HierarchyConfig, slots: tuple[int, ...], max_prob: float = 0.4
+) -> WorldConfig:
     return WorldConfig(
         n_features=n,
-        firing=Zipfian(exponent=0.5, max_prob=0.4, min_prob=min_prob),
+        firing=Zipfian(exponent=0.5, max_prob=max_prob, min_prob=min_prob),
         hierarchy=tree,
         correlation=LowRank(rank=25, scale=0.1),
         mean=LinearMagnitude(5.0, 4.0),
@@ -150,4 +152,26 @@ _add(
         k=25,
     ),
     "The artefact first uploaded under that name: as synthsaebench-16k, children not scaled.",
+)
+
+_add(
+    Preset(
+        "1m",
+        _world(
+            48 * 21_845 + 5504,
+            5e-4,
+            _tree(48, scaled=True, depth=7),
+            (24, 88, *[24] * 7, 184),
+            0.33,
+        ),
+        # Orthogonalising keeps four more arrays of the dictionary's size, and a million rows in so
+        # few dimensions overlap nearly as before.
+        InstanceConfig(hidden_dim=512, bias_norm=0.5, orthogonalize_steps=0),
+        d_sae=16_384,
+        k=20,
+    ),
+    "1,054,064 features in 512 dimensions at the L0 of synthsaebench-16k: 48 trees of depth 7, "
+    "its 5,504 free features, and its laws with firing probabilities from .33 down; directions "
+    "are random, not orthogonalised. For cost that follows what fires; its dictionary takes 2 GB.",
+    source="",
 )

@@ -91,9 +91,24 @@ class World:
 
 
 @struct.dataclass
+class Departure:
+    """How an instance departs from linear features (`worlds.departures`), and what from."""
+
+    strength: Array  # float32 []: 0 is `embed` without a departure
+    rows: Array  # float32 [F, D]: the directions at strength 0, unit rows
+    across: Array  # float32 [F, D]: a unit direction orthogonal to each row; [F, 0] if unused
+    parent: Array  # int32 [F]: nearest ancestor that is a feature, or -1
+    mean: Array  # float32 [F]: magnitudes, in whose quantiles a direction turns
+    std: Array  # float32 [F]
+    name: str = struct.field(pytree_node=False)
+    levels: int = struct.field(pytree_node=False)  # of the forest below its roots
+
+
+@struct.dataclass
 class Instance:
     """One synthetic model that sees a world: where each feature points, and which it has."""
 
+    # With a departure, `dictionary` holds the effective directions, which are the truth.
     dictionary: Array  # float32 [F, D], unit rows (also for absent features)
     present: Array  # bool [F]
     bias: Array  # float32 [D]
@@ -103,6 +118,7 @@ class Instance:
     cosine: Array  # float32 []: realised mean cosine with the rotated reference (NaN: none)
     gram_correlation: Array  # float32 []: correlation of the two Gram matrices' off-diagonals
     stream: Array | int = 0  # uint32 []: keeps the drops and noise of instances apart
+    departure: Departure | None = None  # None: features are linear
     config: object = struct.field(pytree_node=False, default=None)
 
     @property

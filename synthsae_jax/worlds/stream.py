@@ -9,6 +9,7 @@ from synthsae_jax.worlds.records import Codes, Instance, World
 from synthsae_jax.worlds.sample import sample_codes
 
 Array = jax.Array
+_TOKENS = 0x70C3  # folded into a key for what belongs to the tokens, not to who reads them
 
 
 def draw(key: Array, world: World, instance: Instance, n: int) -> tuple[Codes, Array]:
@@ -23,6 +24,7 @@ def draw(key: Array, world: World, instance: Instance, n: int) -> tuple[Codes, A
 
 def see(key: Array, instance: Instance, parent: Codes) -> tuple[Codes, Array]:
     """Own codes and activations of an instance that reads these parent codes."""
+    tokens = None if instance.departure is None else jax.random.fold_in(key, _TOKENS)
     key = jax.random.fold_in(key, instance.stream)
     own = observe(instance, parent, jax.random.fold_in(key, 0))
-    return own, embed(instance, own, jax.random.fold_in(key, 1))
+    return own, embed(instance, own, jax.random.fold_in(key, 1), tokens)

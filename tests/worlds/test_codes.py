@@ -55,6 +55,32 @@ def test_dense_codes_and_activations(world, codes):
     np.testing.assert_allclose(worlds.embed(instance, codes), x, atol=1e-5)
 
 
+def test_slots_count_wherever_they_are_filled(world):
+    # 50 slots are four pieces; some pieces are empty in every token, one is in all but one
+    rng = np.random.default_rng(4)
+    indices, values = np.full((8, 50), F), np.zeros((8, 50), np.float32)
+    for slots in (range(3), range(17, 30), [49]):
+        for slot in slots:
+            rows = [5] if slot == 49 else range(8)
+            indices[rows, slot] = rng.integers(0, F, len(rows))
+            values[rows, slot] = rng.uniform(1, 2, len(rows))
+    codes = Codes(jnp.asarray(indices), jnp.asarray(values), jnp.zeros(8, bool))
+    instance = instance_of(world)
+    rows, bias = (np.asarray(a, np.float64) for a in (instance.dictionary, instance.bias))
+    rows = np.concatenate([rows, np.zeros((1, D))])
+    expected = (values[..., None] * rows[indices]).sum(axis=1) + bias
+    np.testing.assert_allclose(worlds.embed(instance, codes), expected, atol=1e-5)
+
+
+def test_activations_have_a_gradient(world, codes):
+    instance = instance_of(world)
+    weight = jax.random.normal(jax.random.key(6), (N, D))
+    loss = lambda rows: jnp.sum(weight * worlds.embed(instance.replace(dictionary=rows), codes))
+    found = jax.grad(loss)(instance.dictionary)
+    dense = np.asarray(worlds.densify(codes, F), np.float64)
+    np.testing.assert_allclose(found, dense.T @ np.asarray(weight, np.float64), atol=2e-3)
+
+
 def test_no_active_feature_leaves_the_bias(world):
     empty = Codes(jnp.full((3, 4), F), jnp.zeros((3, 4)), jnp.zeros(3, bool))
     instance = instance_of(world)

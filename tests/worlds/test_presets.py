@@ -8,7 +8,7 @@ import pytest
 
 from synthsae_jax import worlds
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.worlds.forest import feature_levels
+from synthsae_jax.worlds.forest import feature_levels, grow, tables
 
 # name -> features, dimensions, trees, width
 TABLE = {
@@ -17,6 +17,7 @@ TABLE = {
     "4k": (4096, 256, 32, 1024),
     "synthsaebench-16k": (16_384, 768, 128, 4096),
     "synthsaebench-16k-v1": (16_384, 768, 128, 4096),
+    "1m": (1_054_064, 512, 48, 16_384),
 }
 # enough for all tokens drawn here, so that no pilot is needed
 SLOTS = {"4k": (24, 48, 24, 24, 24, 88), "synthsaebench-16k": (40, 88, 40, 40, 40, 144)}
@@ -44,7 +45,11 @@ def test_children_are_scaled_where_the_table_says():
         for name in TABLE
         if name != "micro"
     }
-    assert {name for name, flag in scaled.items() if flag} == {"4k", "synthsaebench-16k"}
+    assert {name for name, flag in scaled.items() if flag} == {
+        "4k",
+        "synthsaebench-16k",
+        "1m",
+    }
 
 
 def test_an_unknown_name():
@@ -75,6 +80,32 @@ def test_the_published_world_has_its_published_sparsity():
         assert abs(found[part] - value) < 0.15, part
     assert abs(found["total"] - 34.44) < 0.2  # noise: 11.7 / sqrt(n) = .065
     assert abs(found["sd"] - 11.7) < 0.3
+
+
+def test_a_million_features_are_as_many_trees_as_fit():
+    config = worlds.preset("1m").world
+    n = config.n_features
+    forest = tables(grow(config.hierarchy, n, 3), n)
+    np.testing.assert_array_equal(
+        np.bincount(feature_levels(forest)), [48 + 5504, *(48 * 4**i for i in range(1, 8))]
+    )
+    assert forest.children.shape == (48 * 5461 + 1, 4)
+    assert len(config.slots) == 3 + 7
+    # a child's place is where its parent's row says, and every child is exclusive with its siblings
+    child = np.flatnonzero(np.asarray(forest.parent) >= 0)
+    row = np.asarray(forest.family)[np.asarray(forest.parent)[child]]
+    assert (np.asarray(forest.children)[row] == child[:, None]).sum() == len(child)
+    assert np.bincount(np.asarray(forest.group)[child]).tolist() == [4] * (48 * 5461)
+
+
+@pytest.mark.slow
+def test_a_million_features_at_the_sparsity_of_sixteen_thousand():
+    world = worlds.init_world(jax.random.key(0), worlds.preset("1m").world, seed=42)
+    found = worlds.measured_l0(world, 8 * 4096)
+    assert abs(found["total"] - 34.0) < 0.5  # noise: 15.6 / sqrt(n) = .09, and magnitudes
+    # magnitudes are never cut to 0 and compensation saturates: a family always has one active child
+    for level in range(2, 8):
+        np.testing.assert_allclose(found[f"level_{level}"], found["level_1"], rtol=1e-9)
 
 
 @pytest.mark.slow

@@ -168,6 +168,14 @@ def test_a_token_does_not_depend_on_how_many_follow(key):
         np.testing.assert_array_equal(a, b[:100])
 
 
+def test_a_token_in_a_tree_does_not_depend_on_its_batch(key):
+    # 37 tokens are worked on in one piece and 4,096 in many
+    world = world_of("low rank")
+    few, more = sample(key, world, 37), sample(key, world, N)
+    for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(more)):
+        np.testing.assert_array_equal(a, b[:37])
+
+
 def test_same_key_same_codes_other_key_other_codes(key):
     world = world_of("low rank")
     a, b, c = sample(key, world, N), sample(key, world, N), sample(jax.random.key(1), world, N)
