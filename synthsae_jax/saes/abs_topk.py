@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.base import architecture
+from synthsae_jax.saes.places import places_of_samples
 from synthsae_jax.saes.records import Rules, no_state
 from synthsae_jax.saes.select import top_k_mask
+from synthsae_jax.saes.sparse_loss import active_terms
 from synthsae_jax.saes.topk import (
     TopKHyper,
     TopKOptions,
@@ -63,7 +65,16 @@ def abs_topk(options: TopKOptions) -> Rules:
         terms = reconstruction_terms(params, x, pre, latents, dead, hyper, options, size=jnp.abs)
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 
-    return Rules(init, encode, decode, train_encode, loss, no_state, finalizer(options))
+    def sparse_loss(params, x, dead, hyper, state, key, capacity):
+        def choose(pre):
+            return places_of_samples(jnp.abs(pre), hyper.k, capacity), hyper.k > capacity
+
+        terms, info = active_terms(params, x, dead, hyper, options, choose, size=jnp.abs)
+        del info["smallest"]
+        return sum(terms.values()), {**info, "state": state, "terms": terms}
+
+    rules = Rules(init, encode, decode, train_encode, loss, no_state, finalizer(options))
+    return rules._replace(sparse_loss=sparse_loss)
 
 
 def keep_largest_magnitudes(pre: Array, k: Array) -> Array:

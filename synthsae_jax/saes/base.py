@@ -184,6 +184,37 @@ class SAE:
             )
         return self._rules.loss(params, x, dead, self._numbers(hyper), self._carried(state), key)
 
+    @property
+    def has_sparse_loss(self) -> bool:
+        """Whether there is a `sparse_loss`."""
+        return self._rules.sparse_loss is not None and self.options.dtype == "float32"
+
+    def sparse_loss(
+        self,
+        params: SAEParams,
+        x: Array,
+        dead: Array | None = None,
+        *,
+        capacity: int,
+        hyper=None,
+        state=None,
+        key: Array | None = None,
+    ) -> tuple[Array, dict[str, Any]]:
+        """`loss` by way of the active latents alone: the same numbers but for rounding.
+
+        `capacity`: the most active latents per sample, on average over the batch; a quarter more
+        than k is fastest, and with less than k the loss is NaN. `info` has besides "fired", bool
+        `[L]`, and "l0", a scalar, which save reading "latents".
+        """
+        self._check_batch(x, self.d_in, "x")
+        rule = self._rules.sparse_loss
+        if rule is None or not self.has_sparse_loss:
+            raise ConfigError(
+                f"SAE {self.name!r} with dtype {self.options.dtype!r} has no sparse_loss."
+            )
+        numbers, carried = self._numbers(hyper), self._carried(state)
+        return rule(params, x, dead, numbers, carried, key, capacity)
+
     def init_state(self) -> Any:
         """What the architecture carries besides its weights, before the first step."""
         return self._rules.init_state()

@@ -12,8 +12,10 @@ from synthsae_jax.errors import require
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.base import architecture
+from synthsae_jax.saes.places import places_of_batch
 from synthsae_jax.saes.records import Rules, SAEParams
 from synthsae_jax.saes.select import keep_top_k_of_batch
+from synthsae_jax.saes.sparse_loss import active_terms
 from synthsae_jax.saes.topk import (
     TopKOptions,
     check_auxiliary,
@@ -70,7 +72,8 @@ def batchtopk(options: TopKOptions) -> Rules:
     the SAE is a JumpReLU one. Weights without a threshold are read as if it were 0.
     """
 
-    return batch_rules(options, reconstruction_terms)
+    rules = batch_rules(options, reconstruction_terms)
+    return rules._replace(sparse_loss=sparse_batch_loss(options, active_terms))
 
 
 def batch_rules(options: TopKOptions, terms_of: Callable[..., dict[str, Array]]) -> Rules:
@@ -93,6 +96,25 @@ def batch_rules(options: TopKOptions, terms_of: Callable[..., dict[str, Array]])
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 
     return Rules(init, *inference(options), train_encode, loss, init_state, finalizer(options))
+
+
+def sparse_batch_loss(options: TopKOptions, terms_of: Callable[..., tuple[dict, dict]]):
+    """The function `sparse_loss` of an SAE that selects over the batch.
+
+    `terms_of` as `active_terms`.
+    """
+
+    def sparse_loss(params, x, dead, hyper, state, key, capacity):
+        total = total_of(hyper.k, x.shape[0])
+
+        def choose(pre):
+            return places_of_batch(pre, total, capacity), total > capacity * x.shape[0]
+
+        terms, info = terms_of(params, x, dead, hyper, options, choose)
+        state = moved_threshold(state, info.pop("smallest"), hyper.topk_threshold_lr)
+        return sum(terms.values()), {**info, "state": state, "terms": terms}
+
+    return sparse_loss
 
 
 def inference(options: TopKOptions):
@@ -129,13 +151,21 @@ def init_state() -> BatchTopKState:
 
 def keep_largest(pre: Array, k: Array) -> Array:
     """The floor(k n) largest positive pre-activations of the batch, 0 elsewhere, `[n, L]`."""
-    total = jnp.floor(k * pre.shape[0]).astype(jnp.int32)
-    return keep_top_k_of_batch(pre, total)
+    return keep_top_k_of_batch(pre, total_of(k, pre.shape[0]))
+
+
+def total_of(k: Array, n: int) -> Array:
+    """How many latents a batch of n samples keeps, int32 []."""
+    return jnp.floor(k * n).astype(jnp.int32)
 
 
 def updated_threshold(state: BatchTopKState, latents: Array, rate: Array) -> BatchTopKState:
     """The state after a batch; a batch without an active latent leaves it as it is."""
     latents = jax.lax.stop_gradient(latents)
-    smallest = jnp.min(jnp.where(latents > 0, latents, jnp.inf))
+    return moved_threshold(state, jnp.min(jnp.where(latents > 0, latents, jnp.inf)), rate)
+
+
+def moved_threshold(state: BatchTopKState, smallest: Array, rate: Array) -> BatchTopKState:
+    """The state after a batch whose smallest active latent this is; infinity: it had none."""
     moved = state.threshold + rate * (smallest - state.threshold)
     return BatchTopKState(threshold=jnp.where(jnp.isfinite(smallest), moved, state.threshold))

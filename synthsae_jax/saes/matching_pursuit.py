@@ -144,7 +144,7 @@ def _run(
 
     def one_round(carry):
         t, residual, along, done, chosen, values = carry
-        best = jnp.argmax(along, axis=-1)
+        best = _first_largest(along)
         row = rows[best]
         # from the residual itself, so that rounding in `along` can only decide near ties
         value = jnp.where(done, 0.0, jax.nn.relu(jnp.sum(residual * row, axis=-1)))
@@ -170,6 +170,19 @@ def _run(
     )
     _, residual, _, _, chosen, values = jax.lax.while_loop(more, one_round, carry)
     return chosen, values, residual
+
+
+def _first_largest(along: Array) -> Array:
+    """`argmax` of each row `[n, L]`: of block maxima first, which a CPU takes ten times faster."""
+    n, width = along.shape
+    block = width & -width  # the largest power of 2 that divides it
+    if block == 1:
+        return jnp.argmax(along, axis=-1)
+    block = min(block, 64)
+    blocks = along.reshape(n, -1, block)
+    first = jnp.argmax(jnp.max(blocks, axis=-1), axis=-1)
+    inside = jnp.take_along_axis(blocks, first[:, None, None], axis=1)[:, 0]
+    return first * block + jnp.argmax(inside, axis=-1)
 
 
 def _forward(options, W_dec, x, residual_threshold):

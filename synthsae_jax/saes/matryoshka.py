@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,16 @@ from synthsae_jax.errors import require
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.base import architecture
-from synthsae_jax.saes.batchtopk import BatchTopKHyper, batch_rules, check_batch_topk
+from synthsae_jax.saes.batchtopk import (
+    BatchTopKHyper,
+    batch_rules,
+    check_batch_topk,
+    sparse_batch_loss,
+)
 from synthsae_jax.saes.records import Rules, SAEParams
-from synthsae_jax.saes.topk import TopKOptions, dead_latents_error
+from synthsae_jax.saes.revival import dead_error, dead_latents_error
+from synthsae_jax.saes.sparse_loss import Choose, reconstructions
+from synthsae_jax.saes.topk import TopKOptions
 
 Array = jax.Array
 
@@ -60,7 +68,8 @@ def matryoshka(options: MatryoshkaOptions) -> Rules:
     `mse_loss` is the whole SAE's, `inner_mse_loss_<width>` that of a shorter prefix. Inference is
     BatchTopK's: finalized, it is a JumpReLU SAE.
     """
-    return batch_rules(options, nested_terms)
+    rules = batch_rules(options, nested_terms)
+    return rules._replace(sparse_loss=sparse_batch_loss(options, nested_active_terms))
 
 
 def nested_terms(
@@ -94,6 +103,47 @@ def nested_terms(
         revival = jnp.sum(jnp.stack(errors))
     else:
         revival = dead_latents_error(pre, dead, residuals[-1], params.W_dec, options)
+    return _terms(x, x_hats, revival, hyper, options)
+
+
+def nested_active_terms(
+    params: SAEParams,
+    x: Array,
+    dead: Array | None,
+    hyper: Any,
+    options: MatryoshkaOptions,
+    choose: Choose,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`nested_terms` by way of the active latents; arguments and results as in `active_terms`."""
+    *inner, _ = options.matryoshka_widths
+    x_hats, known = reconstructions(params, x, options, choose, tuple(inner))
+    residuals = [jax.lax.stop_gradient(x - x_hat) for x_hat in x_hats]
+    if dead is None:
+        revival = jnp.zeros((), jnp.float32)
+    elif options.use_matryoshka_aux_loss:
+        levels = zip((0, *inner), options.matryoshka_widths, residuals)
+        errors = [
+            dead_error(
+                params.replace(
+                    W_enc=params.W_enc[:, start:end],
+                    b_enc=params.b_enc[start:end],
+                    W_dec=params.W_dec[start:end],
+                ),
+                x,
+                dead[start:end],
+                residual,
+                options,
+            )
+            for start, end, residual in levels
+        ]
+        revival = jnp.sum(jnp.stack(errors))
+    else:
+        revival = dead_error(params, x, dead, residuals[-1], options)
+    return _terms(x, x_hats, revival, hyper, options), known
+
+
+def _terms(x, x_hats, revival, hyper, options) -> dict[str, Array]:
+    *inner, _ = options.matryoshka_widths
     terms = {
         f"inner_mse_loss_{width}": parts.squared_error(x_hat, x)
         for width, x_hat in zip(inner, x_hats)

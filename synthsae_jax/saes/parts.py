@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Protocol
 
 import jax
@@ -18,6 +19,12 @@ class Rescaling(Protocol):
     """Options that say whether latents are measured in units of their decoder row's norm."""
 
     rescale_acts_by_decoder_norm: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TopKOptions(Options):
+    rescale_acts_by_decoder_norm: bool = True  # rank latents by the length they add
+    use_sparse_activations: bool = False  # how SAELens stores latents; changes no number
 
 
 @struct.dataclass

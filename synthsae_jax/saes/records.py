@@ -105,6 +105,9 @@ class Rules(NamedTuple):
     init_state: Callable[[], Any]  # () -> state
     finalize: Callable[..., SAEParams]  # (params, state)
     project: Callable[[SAEParams], SAEParams] = as_they_are  # after each update of the weights
+    # `loss` over active latents alone, with the most of them a sample has on average: (params, x,
+    # dead, hyper, state, key, capacity)
+    sparse_loss: Callable[..., tuple[Array, dict]] | None = None
 
 
 @struct.dataclass

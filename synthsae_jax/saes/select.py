@@ -26,8 +26,8 @@ def kth_largest(x: Array, k: Array | int) -> Array:
     clipped. Exact: the value is one of `x`, for either sign, denormals and infinities too. A NaN
     ranks above infinity (below minus infinity with its sign bit set). No gradient flows.
     """
-    keys = _ordered_keys(lax.stop_gradient(x))
-    return lax.bitcast_convert_type(_flip(_kth_key(keys, k)), jnp.float32)
+    keys = ordered_keys(lax.stop_gradient(x))
+    return lax.bitcast_convert_type(_flip(kth_key(keys, k)), jnp.float32)
 
 
 def top_k_mask(x: Array, k: Array | int) -> Array:
@@ -39,11 +39,11 @@ def top_k_mask(x: Array, k: Array | int) -> Array:
     x = lax.stop_gradient(x)
 
     def mask(k):
-        return _mask(_ordered_keys(x), k, ignore_up_to=_LOWEST)
+        return rank_mask(ordered_keys(x), k, ignore_up_to=_LOWEST)
 
     # k is 0 all along in a training without dead latents
     k = jnp.asarray(k, jnp.int32)
-    return _if_needed(jnp.any(k > 0), mask, k, jnp.zeros(x.shape, bool))
+    return if_needed(jnp.any(k > 0), mask, k, jnp.zeros(x.shape, bool))
 
 
 def keep_top_k(x: Array, k: Array | int) -> Array:
@@ -51,9 +51,9 @@ def keep_top_k(x: Array, k: Array | int) -> Array:
 
     The gradient is 1 at kept values and 0 elsewhere; the choice itself has none.
     """
-    keys = _ordered_keys(lax.stop_gradient(x))
+    keys = ordered_keys(lax.stop_gradient(x))
     # Zeros are dropped below whether ranked or not, so ties among them need no settling.
-    kept = _mask(keys, k, ignore_up_to=0) & (x > 0)
+    kept = rank_mask(keys, k, ignore_up_to=0) & (x > 0)
     return jnp.where(kept, x, 0)
 
 
@@ -62,7 +62,7 @@ def keep_top_k_of_batch(x: Array, k: Array | int) -> Array:
     return keep_top_k(x.reshape(-1), k).reshape(x.shape)
 
 
-def _ordered_keys(x: Array) -> Array:
+def ordered_keys(x: Array) -> Array:
     """int32 in the order of the float32 values; +0 and -0 share the key 0."""
     bits = lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
     # Integer operations throughout: float comparisons may flush denormals to zero.
@@ -78,8 +78,8 @@ def _count(mask: Array) -> Array:
     return jnp.sum(mask, axis=-1, dtype=jnp.int32)
 
 
-def _kth_key(keys: Array, k: Array | int) -> Array:
-    """The largest key that at least k keys reach."""
+def kth_key(keys: Array, k: Array | int) -> Array:
+    """The largest key that at least k keys of the last axis reach, k clipped to 1..n."""
     k = jnp.clip(k, 1, keys.shape[-1])
 
     def next_bit(i, reached):
@@ -90,11 +90,14 @@ def _kth_key(keys: Array, k: Array | int) -> Array:
     return lax.fori_loop(0, _BITS, next_bit, jnp.full(keys.shape[:-1], _LOWEST, jnp.int32))
 
 
-def _mask(keys: Array, k: Array | int, ignore_up_to: int) -> Array:
-    """The k largest keys; ties at a key up to `ignore_up_to` may be marked beyond k."""
+def rank_mask(keys: Array, k: Array | int, ignore_up_to: int) -> Array:
+    """Which keys are the k largest of the last axis, bool `[..., n]`, the first of equal ones.
+
+    Ties at a key up to `ignore_up_to` need no settling, and may be marked beyond k.
+    """
     n = keys.shape[-1]
     k = jnp.broadcast_to(jnp.asarray(k, jnp.int32), keys.shape[:-1])
-    kth = _kth_key(keys, k)
+    kth = kth_key(keys, k)
     above = keys > kth[..., None]
     tied = keys == kth[..., None]
     spare = k - _count(above)
@@ -110,12 +113,12 @@ def _mask(keys: Array, k: Array | int, ignore_up_to: int) -> Array:
         return lax.fori_loop(0, n.bit_length(), next_bit, jnp.zeros(kth.shape, jnp.int32))
 
     # ties that matter are rare in float32
-    end = _if_needed(jnp.any(crowded), settle, spare, jnp.full(kth.shape, n, jnp.int32))
+    end = if_needed(jnp.any(crowded), settle, spare, jnp.full(kth.shape, n, jnp.int32))
     end = jnp.where(crowded, end, n)
     return (above | (tied & (position < end[..., None]))) & (k > 0)[..., None]
 
 
-def _if_needed(
+def if_needed(
     needed: Array, compute: Callable[[Array], Array], argument: Array, otherwise: Array
 ) -> Array:
     """`compute(argument)` where it is needed, else `otherwise`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -13,16 +12,14 @@ from synthsae_jax.errors import require
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.base import architecture
-from synthsae_jax.saes.records import Options, Rules, SAEParams, no_state
-from synthsae_jax.saes.select import keep_top_k, top_k_mask
+from synthsae_jax.saes.parts import TopKOptions
+from synthsae_jax.saes.places import places_of_samples
+from synthsae_jax.saes.records import Rules, SAEParams, no_state
+from synthsae_jax.saes.revival import dead_latents_error
+from synthsae_jax.saes.select import keep_top_k
+from synthsae_jax.saes.sparse_loss import active_terms
 
 Array = jax.Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TopKOptions(Options):
-    rescale_acts_by_decoder_norm: bool = True  # rank latents by the length they add
-    use_sparse_activations: bool = False  # how SAELens stores latents; changes no number
 
 
 @struct.dataclass
@@ -85,7 +82,16 @@ def topk(options: TopKOptions) -> Rules:
         terms = reconstruction_terms(params, x, pre, latents, dead, hyper, options)
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 
-    return Rules(init, encode, decode, train_encode, loss, no_state, finalizer(options))
+    def sparse_loss(params, x, dead, hyper, state, key, capacity):
+        def choose(pre):
+            return places_of_samples(pre, hyper.k, capacity), hyper.k > capacity
+
+        terms, info = active_terms(params, x, dead, hyper, options, choose)
+        del info["smallest"]
+        return sum(terms.values()), {**info, "state": state, "terms": terms}
+
+    rules = Rules(init, encode, decode, train_encode, loss, no_state, finalizer(options))
+    return rules._replace(sparse_loss=sparse_loss)
 
 
 def finalizer(options: TopKOptions):
@@ -129,30 +135,3 @@ def reconstruction_terms(
         "mse_loss": parts.squared_error(x_hat, x),
         "auxiliary_reconstruction_loss": hyper.aux_loss_coefficient * revival,
     }
-
-
-def dead_latents_error(
-    pre: Array,
-    dead: Array | None,
-    residual: Array,
-    W_dec: Array,
-    options: TopKOptions,
-    size: Callable[[Array], Array] = jnp.asarray,
-) -> Array:
-    """How badly dead latents reconstruct what living ones left over: a scalar, 0 without any.
-
-    In each sample the min(D / 2, n_dead) dead latents with the largest `size` of the pre-activation
-    (by default itself, of either sign, no ReLU) decode, without bias, into the residual `[n, D]`,
-    which takes no gradient. The squared error is scaled by min(n_dead / (D / 2), 1). `pre`
-    `[n, L]`, `dead` `[L]` and `W_dec` `[L, D]` may be the same slice of each. Gao et al. 2024,
-    appendix A.2.
-    """
-    if dead is None:
-        return jnp.zeros((), jnp.float32)
-    half = max(residual.shape[-1] // 2, 1)
-    n_dead = jnp.sum(dead, dtype=jnp.int32)
-    candidates = jnp.where(dead[None], size(pre), -jnp.inf)
-    chosen = top_k_mask(candidates, jnp.minimum(half, n_dead))
-    values = parts.from_decoder_units(jnp.where(chosen, pre, 0.0), W_dec, options)
-    error = parts.squared_error(parts.matmul(values, W_dec, options), residual)
-    return jnp.minimum(n_dead / half, 1.0) * error

@@ -17,8 +17,9 @@ class TrainConfig:
     """Choices of a training run, defaults as in SynthSAEBench (arXiv 2602.14687).
 
     Only `batch_size`, `dtype`, Adam's constants, which features are used at all and whether a run
-    is long enough for a latent to die are compiled in; the other numbers are traced, so runs that
-    differ in them share a program.
+    is long enough for a latent to die are compiled in, and where products are sparse the power of
+    two that k has room in; the other numbers are traced, so runs that differ in them share a
+    program.
     """
 
     n_samples: int = 4_000_000

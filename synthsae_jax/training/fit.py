@@ -12,7 +12,9 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.saes import SAE, SAEParams
+from synthsae_jax.training.chunks import joined, offset, part_of, stretches
 from synthsae_jax.training.config import TrainConfig
+from synthsae_jax.training.layout import layout_of, runs_at_once
 from synthsae_jax.training.match_l0 import steered
 from synthsae_jax.training.program import (
     Program,
@@ -69,6 +71,8 @@ def train(
     hyper: Any = None,
     lr: float | np.ndarray | None = None,
     target_l0: float | np.ndarray | None = None,
+    products: str = "auto",
+    at_once: int | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train one run per init seed, on one instance or on each of a stack of instances.
@@ -82,6 +86,10 @@ def train(
     - `hyper`: the SAE's record with any leaf an array of shape [R] or [I, R]; `lr` and
       `target_l0` likewise, None takes the config's. They are traced: other values do not compile
       again.
+    - `products`: "sparse" computes a k-sparse SAE's loss and gradients from its active latents
+      alone, "dense" from all; "auto" takes what is faster here. The numbers agree but for rounding.
+    - `at_once`: the most runs of each instance in memory together; None takes what there is. More
+      are trained in stretches, which read the same data again.
     - `progress(done, total, report)` is called between chunks of steps; report is the chunk's row
       of the history, [I, R].
 
@@ -89,24 +97,38 @@ def train(
     sizes do not fit, a number is out of range, or a sample has more active features than the world
     has slots.
     """
+    given = (world, instance, sae, config)
     world, instance, stacked = program_inputs(world, instance)
     n_instances, _, dim = instance.dictionary.shape
     require(sae.d_in == dim, f"The SAE has d_in={sae.d_in}, the instance hidden_dim={dim}.")
     init_seeds = seeds_of_runs("init_seeds", init_seeds, n_instances)
     n_runs = init_seeds.shape[1]
     data_seeds, own_streams = data_streams(data_seed, n_instances, n_runs, stacked)
+    numbers = numbers_of_runs(config, sae, init_seeds, hyper, lr, target_l0)
+    require(at_once is None or at_once >= 1, f"at_once must be at least 1, got {at_once}.")
+    most = at_once or runs_at_once(sae, config.batch_size, n_instances)
+    if n_runs > most:
+        squeeze = (lambda a: a) if stacked else (lambda a: a[0])
+        by_run = {"init_seeds": init_seeds, "hyper": numbers.hyper, "lr": numbers.lr}
+        by_run |= {"data_seed": data_seeds} if own_streams else {}
+        by_run |= {} if target_l0 is None else {"target_l0": numbers.target_l0}
+        others = {"products": products, "at_once": most}
+        others |= {} if own_streams else {"data_seed": data_seed}
+        return _in_stretches(given, jax.tree.map(squeeze, by_run), others, progress)
 
     sae = sae.with_options(dtype=config.dtype) if config.dtype != "float32" else sae
-    numbers = numbers_of_runs(config, sae, init_seeds, hyper, lr, target_l0)
     penalty = steered_penalty(config, sae, target_l0, numbers.hyper)
+    layout = layout_of(sae, numbers, config.batch_size, products)
+    adam = (config.adam_b1, config.adam_b2, config.adam_eps)
     program = Program(
         sae.static,
-        Recipe(config.adam_b1, config.adam_b2, config.adam_eps, config.lr_decay, penalty),
+        Recipe(*adam, config.lr_decay, penalty, layout.capacity),
         config.batch_size,
         world.probabilities.ndim == 2,
         own_streams,
         scaled=config.normalize_activations != "none",
-        revival=revival_of(config),
+        revival=revival_of(config, layout.capacity is not None),
+        in_turn=layout.in_turn,
     )
     check_resampling(config, sae)
     # equal seeds for all instances stay one number, so that their codes are drawn once
@@ -145,6 +167,35 @@ def train(
         input_scale=np.asarray(squeeze(scale)),
         snapshots=[jax.tree.map(squeeze, params) for params in kept],
     )
+
+
+def _in_stretches(
+    given: tuple[World, Instance, SAE, TrainConfig],
+    by_run: dict[str, Any],
+    others: dict[str, Any],
+    progress: Progress | None,
+) -> TrainResult:
+    """`train` of at most so many runs at a time; `by_run` are its arguments `[R]` or `[I, R]`."""
+    shape = by_run["init_seeds"].shape
+    parts = stretches(shape[-1], others["at_once"])
+    results = [
+        train(
+            *given,
+            **part_of(by_run, some),
+            **others,
+            progress=offset(progress, i * given[3].n_steps, len(parts) * given[3].n_steps),
+        )
+        for i, some in enumerate(parts)
+    ]
+    names = ["params", "state", "hyper", "status", "init_seeds", "data_seeds", "snapshots"]
+    names += ["input_scale"] if "data_seed" in by_run else []
+    axis = len(shape) - 1
+    fields = {name: joined([getattr(part, name) for part in results], axis) for name in names}
+    history = {
+        name: rows if name == "step" else joined([part.history[name] for part in results], axis)
+        for name, rows in results[0].history.items()
+    }
+    return dataclasses.replace(results[0], history=history, **fields)
 
 
 class _Data(NamedTuple):

@@ -1,17 +1,19 @@
 """The compiled pieces of training: the only run-vmap of the project, and its jit.
 
 Axes are [I, R]: instances, and runs of each. All runs of an instance see one stream of batches
-(or each its own); runs never see each other.
+(or each its own); runs never see each other. Large runs take their gradients in turn, in a loop.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from synthsae_jax import keys
 from synthsae_jax.saes import SAE, SAEParams
@@ -19,7 +21,7 @@ from synthsae_jax.training.config import TrainConfig
 from synthsae_jax.training.resample import forgotten, resampled
 from synthsae_jax.training.scale import folded
 from synthsae_jax.training.schedules import annealed
-from synthsae_jax.training.step import Numbers, Recipe, RunState, init_state, train_step
+from synthsae_jax.training.step import Numbers, Recipe, RunState, init_state, learned, updated
 from synthsae_jax.worlds.records import Instance, World
 from synthsae_jax.worlds.stream import draw
 
@@ -38,15 +40,19 @@ class Program:
     own_streams: bool
     scaled: bool  # are inputs multiplied by a scale
     revival: str  # is the auxiliary loss compiled in: "never", "always", "while some are dead"
+    in_turn: bool = False  # runs take their step one after the other instead of side by side
 
 
-def revival_of(config: TrainConfig) -> str:
+def revival_of(config: TrainConfig, sparse: bool) -> str:
     """The auxiliary loss is 0 for a run without dead latents, so it can be left out meanwhile.
 
-    That takes both steps to be compiled, which only a long run earns back.
+    That takes both steps to be compiled, which only a long run earns back. A sparse loss leaves
+    out what is not needed by itself.
     """
     if config.n_steps <= config.dead_window + 1:
         return "never"
+    if sparse:
+        return "always"
     return "while some are dead" if config.n_steps > _LONG_RUN else "always"
 
 
@@ -88,7 +94,7 @@ def estimated_scale(
 
     n_instances = instance.dictionary.shape[0]
     shape = (n_instances, data_seeds.shape[-1]) if program.own_streams else (n_instances,)
-    total = jax.lax.fori_loop(0, n_batches, add, jnp.zeros(shape))
+    total = lax.fori_loop(0, n_batches, add, jnp.zeros(shape))
     return jnp.sqrt(instance.dictionary.shape[-1]) * n_batches / total
 
 
@@ -142,6 +148,32 @@ def _batches(program: Program, data_seeds: Array, scaled: bool):
     return jax.vmap(batch, in_axes=(world_axis, 0, seed_axis, None, 0 if scaled else None))
 
 
+def one_by_one(
+    one: Callable[..., Any], state: RunState, numbers: Numbers, x: Array, step: Array
+) -> Any:
+    """`one(state, numbers, x, step)` of each run `[I, R]`, one after the other.
+
+    x is `[I, n, D]`, or `[I, R, n, D]` with streams of their own.
+    """
+    n_instances, n_runs = numbers.lr.shape
+    total = n_instances * n_runs
+    of_runs = jax.tree.map(lambda a: a.reshape(total, *a.shape[2:]), (state, numbers))
+    each = n_runs if x.ndim == 3 else 1  # runs that read the same batch
+    x = x.reshape(-1, *x.shape[-2:])
+
+    def at(i):
+        return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False), of_runs)
+
+    def body(i, found):
+        new = one(*at(i), lax.dynamic_index_in_dim(x, i // each, keepdims=False), step)
+        return jax.tree.map(lambda a, v: lax.dynamic_update_index_in_dim(a, v, i, 0), found, new)
+
+    shapes = jax.eval_shape(one, *at(0), x[0], step)
+    empty = jax.tree.map(lambda a: jnp.zeros((total, *a.shape), a.dtype), shapes)
+    found = lax.fori_loop(0, total, body, empty)
+    return jax.tree.map(lambda a: a.reshape(n_instances, n_runs, *a.shape[1:]), found)
+
+
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=7)
 def chunk(
     program: Program,
@@ -159,31 +191,52 @@ def chunk(
     `count` is traced, so the length of a run is not compiled in.
     """
 
-    def run(any_dead, state, numbers, x, step):
+    sae, recipe = program.sae, program.recipe
+
+    def learn(any_dead, state, numbers, x, step):
         key = jax.random.fold_in(keys.init_key(numbers.init_seed), 1)
         key = jax.random.fold_in(key, step)  # for architectures that draw while training
-        sae, recipe = program.sae, program.recipe
-        return train_step(sae, recipe, state, numbers, x, step, key, any_dead)
+        return learned(sae, recipe, state, numbers, x, step, key, any_dead)
+
+    def update(state, numbers, step, *found):
+        return updated(sae, recipe, state, numbers, step, *found)
 
     batches = _batches(program, data_seeds, program.scaled)
 
-    def all_runs(any_dead):
-        def over_runs(state, numbers, x, step):
-            x_axis = 0 if program.own_streams else None
-            one = functools.partial(run, any_dead)
-            return jax.vmap(one, in_axes=(0, 0, x_axis, None))(state, numbers, x, step)
+    always = program.revival == "always"
+    sometimes = program.revival == "while some are dead"
 
-        return jax.vmap(over_runs, in_axes=(0, 0, 0, None))
+    def whether(dead, learn, *given):
+        return lax.cond(dead, *(functools.partial(learn, d) for d in (True, False)), *given)
+
+    def in_turn(state, numbers, x, step):
+        def one(state, numbers, x, step):
+            if not sometimes:
+                return learn(always, state, numbers, x, step)
+            dead = jnp.any(state.since_fired > numbers.dead_window)
+            return whether(dead, learn, state, numbers, x, step)
+
+        return one_by_one(one, state, numbers, x, step)
+
+    def side_by_side(state, numbers, x, step):
+        x_axis = 0 if program.own_streams else None
+
+        def all_runs(any_dead, *given):
+            by_run = jax.vmap(functools.partial(learn, any_dead), in_axes=(0, 0, x_axis, None))
+            return jax.vmap(by_run, in_axes=(0, 0, 0, None))(*given)
+
+        if not sometimes:
+            return all_runs(always, state, numbers, x, step)
+        # one condition for all runs: a condition per run computes both branches under vmap
+        dead = jnp.any(state.since_fired > numbers.dead_window[..., None])
+        return whether(dead, all_runs, state, numbers, x, step)
 
     def one_step(state, step):
         x, overflow = batches(world, instance, data_seeds, step, scale)
-        if program.revival == "while some are dead":
-            # one condition for all runs: a condition per run computes both branches under vmap
-            dead = jnp.any(state.since_fired > numbers.dead_window[..., None])
-            with_aux, without = all_runs(True), all_runs(False)
-            state, report = jax.lax.cond(dead, with_aux, without, state, numbers, x, step)
-        else:
-            state, report = all_runs(program.revival == "always")(state, numbers, x, step)
+        learn_all = in_turn if program.in_turn else side_by_side
+        found = learn_all(state, numbers, x, step)
+        axes = (0, 0, None, 0, 0, 0)
+        state, report = jax.vmap(jax.vmap(update, axes), axes)(state, numbers, step, *found)
         return state, report, jnp.sum(overflow)
 
     def body(i, carry):
@@ -194,5 +247,5 @@ def chunk(
     _, shapes, _ = jax.eval_shape(one_step, state, first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     carry = (state, zeros, jnp.zeros((), jnp.int32))
-    state, total, overflow = jax.lax.fori_loop(0, count, body, carry)
+    state, total, overflow = lax.fori_loop(0, count, body, carry)
     return state, jax.tree.map(lambda t: t / count, total), overflow

@@ -25,9 +25,10 @@ class Recipe(NamedTuple):
     eps: float = 1e-8
     lr_decay: str = "linear"
     penalty: str | None = None  # the number that matched L0 steers; None: it is off
+    capacity: int | None = None  # active latents per sample of a sparse loss; None: it is dense
 
     def transform(self) -> optax.GradientTransformation:
-        """The update direction before the learning rate."""
+        """Adam's moments, and its direction before the learning rate."""
         return optax.scale_by_adam(self.b1, self.b2, self.eps)
 
 
@@ -102,6 +103,24 @@ def train_step(
     the auxiliary loss); gradients are clipped by their global norm, then go through Adam. A run
     whose loss is not finite is marked and goes on: its neighbours must not notice.
     """
+    found = learned(sae, recipe, state, numbers, x, step, key, any_dead)
+    return updated(sae, recipe, state, numbers, step, *found)
+
+
+def learned(
+    sae: SAE,
+    recipe: Recipe,
+    state: RunState,
+    numbers: Numbers,
+    x: Array,
+    step: Array,
+    key: Array,
+    any_dead: bool = True,
+) -> tuple[SAEParams, RunState, dict[str, Array]]:
+    """The first half of `train_step`: the gradient, not clipped, and all but the weights' update.
+
+    The state returned lacks weights and optimiser, which have not changed.
+    """
     dead = state.since_fired > numbers.dead_window
     hyper = annealed(numbers.hyper, numbers.ramps, step)
     if recipe.penalty:
@@ -109,31 +128,58 @@ def train_step(
 
     def objective(params):
         mask = dead if any_dead else None
-        return sae.loss(params, x, mask, hyper=hyper, state=state.carried, key=key)
+        given = {"hyper": hyper, "state": state.carried, "key": key}
+        if recipe.capacity is not None:
+            return sae.sparse_loss(params, x, mask, capacity=recipe.capacity, **given)
+        return sae.loss(params, x, mask, **given)
 
     (loss, info), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-    norm = optax.tree.norm(gradient)
-    scale = jnp.where(norm > numbers.grad_clip, numbers.grad_clip / norm, 1.0)
-    gradient = jax.tree.map(lambda g: g * scale, gradient)
-    direction, optimizer = recipe.transform().update(gradient, state.optimizer)
-    lr = learning_rate(numbers, step, recipe.lr_decay)
-    params = sae.project(jax.tree.map(lambda p, d: p - lr * d, state.params, direction))
-
-    fires = info["latents"] != 0
-    l0 = jnp.sum(fires) / x.shape[0]
-    since_fired = jnp.where(jnp.any(fires, axis=0), 0, state.since_fired + 1)
-    report = {"loss": loss, "grad_norm": norm, **info["terms"], "l0": l0}
+    if "fired" in info:
+        l0, fired = info["l0"], info["fired"]
+    else:
+        fires = info["latents"] != 0
+        l0, fired = jnp.sum(fires) / x.shape[0], jnp.any(fires, axis=0)
+    since_fired = jnp.where(fired, 0, state.since_fired + 1)
+    report = {"loss": loss, **info["terms"], "l0": l0}
     report["dead_latents"] = jnp.sum(dead).astype(jnp.float32)
     control = state.control
     if recipe.penalty:
         report[recipe.penalty] = getattr(hyper, recipe.penalty)
         control = updated_control(control, l0, numbers.target_l0, numbers.n_steps)
-    state = RunState(
-        params=params,
-        optimizer=optimizer,
+    rest = RunState(
+        params=None,
+        optimizer=None,
         carried=info["state"],
         since_fired=since_fired,
         diverged=state.diverged | ~jnp.isfinite(loss),
         control=control,
     )
-    return state, report
+    return gradient, rest, report
+
+
+def updated(
+    sae: SAE,
+    recipe: Recipe,
+    state: RunState,
+    numbers: Numbers,
+    step: Array,
+    gradient: SAEParams,
+    rest: RunState,
+    report: dict[str, Array],
+) -> tuple[RunState, dict[str, Array]]:
+    """The second half of `train_step`: the state with new weights, and the whole report."""
+    norm = optax.tree.norm(gradient)
+    scale = jnp.where(norm > numbers.grad_clip, numbers.grad_clip / norm, 1.0)
+    gradient = jax.tree.map(lambda g: g * scale, gradient)
+    _, optimizer = recipe.transform().update(gradient, state.optimizer)
+    # the weights read the new moments: where they computed them again from the old, these would
+    # have to be kept, and nothing could be updated in place
+    optimizer = jax.lax.optimization_barrier(optimizer)
+    mean = optax.tree.bias_correction(optimizer.mu, recipe.b1, optimizer.count)
+    square = optax.tree.bias_correction(optimizer.nu, recipe.b2, optimizer.count)
+    lr = learning_rate(numbers, step, recipe.lr_decay)
+    params = jax.tree.map(
+        lambda p, m, v: p - lr * (m / (jnp.sqrt(v) + recipe.eps)), state.params, mean, square
+    )
+    state = rest.replace(params=sae.project(params), optimizer=optimizer)
+    return state, {**report, "grad_norm": norm}

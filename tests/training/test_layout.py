@@ -1,0 +1,152 @@
+"""Where products and runs go changes no result: sparse or dense, in turn, or in stretches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import chex
+import jax
+import numpy as np
+import pytest
+import tiny
+from flax import struct
+
+from synthsae_jax import saes
+from synthsae_jax.errors import ConfigError
+from synthsae_jax.training import TrainConfig, layout, program, train
+from synthsae_jax.training.layout import Device, layout_of, runs_at_once
+from synthsae_jax.training.program import chunk
+from synthsae_jax.training.runs import numbers_of_runs
+from synthsae_jax.training.schedules import Anneal
+
+WORLD, A = tiny.world(), tiny.instance(0)
+CONFIG = TrainConfig(n_samples=6 * tiny.BATCH, batch_size=tiny.BATCH, lr=3e-3, dead_window=2)
+SEEDS = [3, 4, 5]
+# float32 sums in another order, over six steps of Adam at 3e-3
+CLOSE = 2e-5
+
+
+def close(a, b):
+    chex.assert_trees_all_close(a.params, b.params, atol=CLOSE)
+    assert set(a.history) == set(b.history)
+    for name, rows in a.history.items():
+        np.testing.assert_allclose(rows, b.history[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@struct.dataclass
+class SimpleRecord:
+    lr: jax.Array
+
+
+@pytest.fixture
+def sparse_device(monkeypatch):
+    """A device on which everything small is trained as 16k is on a CPU."""
+    device = Device(sparse_share=1.0, turn_size=0)
+    monkeypatch.setitem(layout.DEVICES, jax.default_backend(), device)
+
+
+HYPER = tiny.sae().hyper.replace(k=[1, 3, 6])
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Dense products, runs side by side."""
+    found = train(WORLD, A, tiny.sae(), CONFIG, SEEDS, hyper=HYPER, products="dense")
+    assert found.history["dead_latents"].max() > 0  # the auxiliary loss takes part
+    return found
+
+
+def test_sparse_runs_in_turn_equal_dense_ones_side_by_side(dense, sparse_device):
+    sparse = train(WORLD, A, tiny.sae(), CONFIG, SEEDS, hyper=HYPER)
+    close(sparse, dense)
+    np.testing.assert_array_equal(sparse.state.since_fired, dense.state.since_fired)
+
+
+def test_dense_runs_in_turn_leave_revival_out_each_by_itself(dense, sparse_device, monkeypatch):
+    monkeypatch.setattr(program, "_LONG_RUN", 0)
+    close(train(WORLD, A, tiny.sae(), CONFIG, SEEDS, hyper=HYPER, products="dense"), dense)
+
+
+@pytest.mark.parametrize("own_streams", [False, True])
+def test_each_run_in_turn_gets_its_own_state_numbers_and_batch(own_streams):
+    rng = np.random.default_rng(2)
+    state, lr = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3))
+    x = rng.normal(size=(2, 3, 5, 4)) if own_streams else rng.normal(size=(2, 5, 4))
+    one = lambda state, numbers, x, step: (x @ state * numbers.lr + step, numbers.lr)
+    found, rates = program.one_by_one(one, state, SimpleRecord(lr), x, 7)
+    read = x if own_streams else np.broadcast_to(x[:, None], (2, 3, 5, 4))
+    expected = np.einsum("irnd,ird->irn", read, state) * lr[..., None] + 7
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(rates, lr, rtol=1e-6)
+
+
+def test_another_k_of_the_same_capacity_does_not_compile_again(sparse_device):
+    train(WORLD, A, tiny.sae(k=2), CONFIG, SEEDS)
+    programs = chunk._cache_size()
+    train(WORLD, A, tiny.sae(k=5), CONFIG, SEEDS)
+    train(WORLD, A, tiny.sae(k=2), dataclasses.replace(CONFIG, lr=1e-3), SEEDS)
+    assert chunk._cache_size() == programs
+
+
+def test_stretches_of_runs_equal_all_at_once():
+    sae, told = tiny.sae(), []
+    given = {
+        "init_seeds": [3, 4, 5, 6],
+        "data_seed": [7, 8, 9, 7],
+        "hyper": sae.hyper.replace(k=[1, 3, 6, 2]),
+        "lr": [1e-3, 2e-3, 3e-3, 4e-3],
+    }
+    config = dataclasses.replace(CONFIG, snapshots=(0, 6), history_points=3)
+    whole = train(WORLD, A, sae, config, **given)
+    tell = lambda done, total, report: told.append((done, total, report["loss"].shape))
+    parts = train(WORLD, A, sae, config, **given, at_once=2, progress=tell)
+    close(parts, whole)
+    assert told == [(s, 12, (1, 2)) for s in (2, 4, 6, 8, 10, 12)]
+    for name in ("init_seeds", "data_seeds", "status", "input_scale"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name), name)
+    chex.assert_trees_all_close(parts.hyper, whole.hyper)
+    chex.assert_trees_all_close(parts.snapshots, whole.snapshots, atol=CLOSE)
+    chex.assert_trees_all_close(parts.state.optimizer, whole.state.optimizer, atol=CLOSE)
+
+
+def chosen(sae, batch_size=1024, products="auto", config=CONFIG, hyper=None, runs=2):
+    numbers = numbers_of_runs(config, sae, np.zeros((1, runs), np.int32), hyper)
+    return layout_of(sae, numbers, batch_size, products)
+
+
+def test_large_sparse_saes_are_sparse_on_a_cpu_and_small_ones_side_by_side(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    big = saes.build("batchtopk", d_in=8, d_sae=4096, k=25)
+    assert chosen(big) == layout.Layout(32, in_turn=True)
+    assert chosen(big, hyper=big.hyper.replace(k=[25, 26])).capacity == 64
+    annealed = dataclasses.replace(CONFIG, anneal=(Anneal("k", 40),))
+    assert chosen(big, config=annealed).capacity == 64
+    assert chosen(big, hyper=big.hyper.replace(k=[25, 60])).capacity is None  # 128 of 4,096
+    assert chosen(big, products="dense") == layout.Layout(None, in_turn=True)
+    assert chosen(big.with_options(dtype="bfloat16")).capacity is None
+    assert chosen(saes.build("standard", d_in=8, d_sae=4096)) == layout.Layout(None, in_turn=True)
+    assert chosen(tiny.sae()) == layout.Layout(None, in_turn=False)
+    assert chosen(tiny.sae(), products="sparse").capacity == tiny.L
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert chosen(big) == layout.Layout(None, in_turn=False)
+
+
+def test_what_cannot_be_sparse_is_refused_and_so_is_an_unknown_word():
+    with pytest.raises(ConfigError, match="k-sparse"):
+        chosen(saes.build("standard", d_in=8, d_sae=16), products="sparse")
+    with pytest.raises(ConfigError, match="sparse"):
+        chosen(tiny.sae(), products="spares")
+    with pytest.raises(ConfigError, match="at_once"):
+        train(WORLD, A, tiny.sae(), CONFIG, SEEDS, at_once=0)
+
+
+def test_runs_at_once_grow_with_memory_and_are_never_none():
+    sae = tiny.sae()
+    counts = [runs_at_once(sae, tiny.BATCH, 2, available=a) for a in (0, 1e6, 1e7, 1e8)]
+    assert counts[0] == 1
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[-2]
+    each = runs_at_once(sae, tiny.BATCH, 1, available=1e8)
+    assert each == pytest.approx(2 * counts[-1], abs=1)
+    available = layout.memory()
+    assert available is None or available > 2**30
