@@ -26,8 +26,17 @@ FLOORS = (
     {"report"},
     {"cli"},
 )
-GROUND = {"errors", "registry", "numerics", "keys", "stats", "resampling", "options"}
-CLI = {"cli", "cli_parse", "__main__"}
+GROUND = {
+    "errors",
+    "registry",
+    "numerics",
+    "keys",
+    "stats",
+    "resampling",
+    "options",
+    "parallel",
+}
+CLI = {"cli", "cli_match", "cli_parse", "__main__"}
 
 
 def modules() -> dict[str, Path]:

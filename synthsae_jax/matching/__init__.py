@@ -13,6 +13,10 @@ from synthsae_jax.matching.alignment import align, fit_procrustes, procrustes_fr
 from synthsae_jax.matching.columns import match_metrics
 from synthsae_jax.matching.controls import control_permutation, controls
 from synthsae_jax.matching.counts import PairCounts, count_scores, firing_counts
+from synthsae_jax.matching.credence import PairCredence, credence
+from synthsae_jax.matching.credence_latent import LatentCredence, latent_credence
+from synthsae_jax.matching.credence_model import CredenceModel, load_credence
+from synthsae_jax.matching.csr import count_blocks, pair_counts_from_codes, scores_from_codes
 from synthsae_jax.matching.filters import (
     Evidence,
     filter_latents,
@@ -64,7 +68,7 @@ from synthsae_jax.matching.significance import (
     null_values,
     significance,
 )
-from synthsae_jax.matching.solvers import solve, solvers
+from synthsae_jax.matching.solvers import solve, solve_many, solvers
 from synthsae_jax.matching.sparse import LatentSlots, slots_of
 from synthsae_jax.matching.token_bins import token_bins, with_token_bins
 from synthsae_jax.matching.transport import Plan, partial_transport, sinkhorn, soft_matching
@@ -150,13 +154,16 @@ __all__ = [
     "CausalCounts",
     "CoMoments",
     "CodeFit",
+    "CredenceModel",
     "Evidence",
+    "LatentCredence",
     "LatentSlots",
     "LatentTypes",
     "LinearMap",
     "Matching",
     "Null",
     "PairCounts",
+    "PairCredence",
     "Pipeline",
     "Plan",
     "Score",
@@ -180,7 +187,9 @@ __all__ = [
     "control_names",
     "control_permutation",
     "controls",
+    "count_blocks",
     "count_scores",
+    "credence",
     "cycle_consistency",
     "filter_latents",
     "filter_names",
@@ -196,7 +205,9 @@ __all__ = [
     "judge_draws",
     "kin_relation",
     "largest_true_matching",
+    "latent_credence",
     "latent_types",
+    "load_credence",
     "match_many",
     "match_metric_names",
     "match_metrics",
@@ -207,6 +218,7 @@ __all__ = [
     "null_pairs",
     "null_values",
     "nulls",
+    "pair_counts_from_codes",
     "pair_null_names",
     "pair_nulls",
     "partial_transport",
@@ -224,11 +236,13 @@ __all__ = [
     "score",
     "score_names",
     "scores",
+    "scores_from_codes",
     "significance",
     "sinkhorn",
     "slots_of",
     "soft_matching",
     "solve",
+    "solve_many",
     "solve_relations",
     "solver_names",
     "solvers",

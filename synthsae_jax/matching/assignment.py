@@ -6,12 +6,13 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.errors import require
-from synthsae_jax.matching.solvers import solvers
+from synthsae_jax.matching.solvers import on_host, solvers
 from synthsae_jax.registry import Explanation
 
 HostCandidates = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+@on_host
 @solvers.register(
     "assignment",
     Explanation(
@@ -26,21 +27,26 @@ HostCandidates = tuple[np.ndarray, np.ndarray, np.ndarray]
 )
 def assignment(s: np.ndarray) -> HostCandidates:
     """M = min of the numbers of rows and columns that have an allowed pair."""
-    scores = np.asarray(s, np.float64)
+    scores = np.asarray(s)
     allowed = np.isfinite(scores)
     rows, cols = np.flatnonzero(allowed.any(1)), np.flatnonzero(allowed.any(0))
     if rows.size == 0:
         return no_candidates()
-    part = scores[np.ix_(rows, cols)]
-    finite = np.isfinite(part)
+    if (rows.size, cols.size) != scores.shape:
+        part = np.ix_(rows, cols)
+        scores, allowed = scores[part], allowed[part]
+    low = float(np.min(scores, where=allowed, initial=np.inf))
+    span = float(np.max(scores, where=allowed, initial=-np.inf)) - low + 1.0
+    # the one copy in float64, as what scipy minimizes: it takes that without another
+    cost = np.negative(scores, dtype=np.float64)
     # A forbidden pair costs more than all allowed ones can gain, so it is taken only when nothing
     # else is left, and then dropped; scipy itself refuses such matrices.
-    span = part[finite].max() - part[finite].min() + 1.0
-    part = np.where(finite, part, part[finite].min() - span * min(part.shape))
-    i, j = linear_sum_assignment(part, maximize=True)
-    return rows[i], cols[j], finite[i, j]
+    np.copyto(cost, span * min(cost.shape) - low, where=~allowed)
+    i, j = linear_sum_assignment(cost)
+    return rows[i], cols[j], allowed[i, j]
 
 
+@on_host
 @solvers.register(
     "assignment_dustbin",
     Explanation(
@@ -57,10 +63,10 @@ def assignment(s: np.ndarray) -> HostCandidates:
 def assignment_dustbin(s: np.ndarray, *, unmatched: float = 0.0) -> HostCandidates:
     """Pairs that score more than `unmatched`, or as much where that costs nobody anything."""
     require(np.isfinite(unmatched), f"unmatched must be a number; given {unmatched}.")
-    scores = np.asarray(s, np.float64)
+    scores = np.asarray(s)
     # A pair below is worth what two singles are, so null rows and columns are not needed.
-    gain = np.where(scores >= unmatched, scores - unmatched, 0.0)
-    i, j = linear_sum_assignment(gain, maximize=True)
+    cost = np.subtract(unmatched, scores, dtype=np.float64)
+    i, j = linear_sum_assignment(np.minimum(cost, 0.0, out=cost))
     return i, j, scores[i, j] >= unmatched
 
 

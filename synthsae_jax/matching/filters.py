@@ -51,6 +51,16 @@ class Evidence:
         """int [L_a], [L_b]: tokens on which each latent fires."""
         return np.asarray(self.counts.fired_a), np.asarray(self.counts.fired_b)
 
+    def scores(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+        """Scores of given pairs, `[M]`."""
+        return np.asarray(self.s)[row, col]
+
+    def best_scores(self, axis: int) -> np.ndarray:
+        """Each latent's best finite score with the other side, of A (0) or B (1); NaN: none."""
+        s = np.asarray(self.s) if axis == 0 else np.asarray(self.s).T
+        best = np.where(np.isfinite(s), s, -np.inf).max(1)
+        return np.where(np.isfinite(best), best, np.nan)
+
 
 @dataclasses.dataclass(frozen=True)
 class Filter:

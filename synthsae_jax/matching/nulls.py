@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import spmatrix
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching.records import SideInputs
@@ -150,13 +152,15 @@ def activity_shift(key: Array, side: SideInputs) -> SideInputs:
     """The side with its codes `[n, L]` rolled within bins of token activity."""
     if side.latents is None:
         return side
-    latents = jnp.asarray(side.latents)
+    sparse = isinstance(side.latents, spmatrix)
+    latents = side.latents if sparse else jnp.asarray(side.latents)
     bins = token_bins(latents) if side.token_bins is None else jnp.asarray(side.token_bins)
     require(
         bins.shape == latents.shape[:1],
         f"token_bins must be [{latents.shape[0]}], one per token; given {bins.shape}.",
     )
-    return dataclasses.replace(side, latents=latents[shift_within(key, bins)])
+    source = shift_within(key, bins)
+    return dataclasses.replace(side, latents=latents[np.asarray(source) if sparse else source])
 
 
 @register_null(

@@ -22,7 +22,7 @@ def threshold(
     evidence: Evidence, row: np.ndarray, col: np.ndarray, *, at_least: float = 0.0
 ) -> np.ndarray:
     """One threshold for all pairs."""
-    return np.asarray(evidence.s)[row, col] >= at_least
+    return evidence.scores(row, col) >= at_least
 
 
 @register_filter(
@@ -139,7 +139,7 @@ def null_quantile(
     place = np.searchsorted(edges, null[1], side="left")
     levels = np.array([np.quantile(null[0][place == b], quantile) for b in range(len(edges) + 1)])
     here = np.searchsorted(edges, _rarer(evidence, row, col), side="left")
-    return np.asarray(evidence.s)[row, col] > levels[here]
+    return evidence.scores(row, col) > levels[here]
 
 
 @register_filter(
@@ -176,7 +176,7 @@ def fdr(
         edges = _edges(null[1], bins)
         place = np.searchsorted(edges, null[1], side="left")
         here = np.searchsorted(edges, _rarer(evidence, row, col), side="left")
-        found = np.asarray(evidence.s)[row, col]
+        found = evidence.scores(row, col)
         p = np.ones(row.size)
         for b in np.unique(here):
             level = np.sort(null[0][place == b])

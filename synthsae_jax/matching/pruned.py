@@ -14,7 +14,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching.assignment import no_candidates
-from synthsae_jax.matching.solvers import solvers
+from synthsae_jax.matching.solvers import on_host, solvers
+from synthsae_jax.parallel import map_threads
 from synthsae_jax.registry import Explanation
 
 
@@ -27,12 +28,13 @@ class PrunedAssignment(NamedTuple):
     price: np.ndarray  # float64 [L_b] >= 0
 
 
+@on_host
 @solvers.register(
     "assignment_pruned",
     Explanation(
         what="The optimal assignment among the `candidates` best partners of every row and of "
-        "every column, on the host. `gap` of the matching bounds what the pruning cost; 0 proves "
-        "it the optimum of the whole matrix.",
+        "every column, on the host; more join where they might do better. `gap` of the matching "
+        "bounds what the pruning cost; 0 proves it the optimum of the whole matrix.",
         formula="max over partial permutations within the candidates of sum (s_ij - unmatched); by "
         "default unmatched is so low that as many as possible are paired",
         chance="as assignment",
@@ -41,22 +43,33 @@ class PrunedAssignment(NamedTuple):
     ),
 )
 def assignment_pruned(
-    s: np.ndarray, *, candidates: int = 64, unmatched: float | None = None
+    s: np.ndarray, *, candidates: int = 64, unmatched: float | None = None, rounds: int = 3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """M = the number of pairs found."""
+    """M = the number of pairs found.
+
+    Where the prices show that a pair outside of the candidates could do better, the best such of
+    each row join them and all is solved again, up to `rounds` times. Beside the scores it holds the
+    candidates and some rows. 16,384 x 16,384 from 300,000 tokens took 43 s with `unmatched`
+    and 73 s without, on two busy cores; `assignment` 59 s and 2.1 GB more.
+    """
     require(candidates >= 1, f"candidates must be at least 1; given {candidates}.")
-    scores = np.asarray(s, np.float64)
-    allowed = np.isfinite(scores)
-    if not allowed.any():
+    require(rounds >= 0, f"rounds must be at least 0; given {rounds}.")
+    scores = np.asarray(s)
+    shape = scores.shape
+    chosen = np.unique(
+        np.concatenate([_best_of_rows(scores, candidates), _of_columns(scores, candidates)])
+    )
+    if chosen.size == 0:
         return *no_candidates(), 0.0
-    rows, cols = np.nonzero(_top(scores, candidates) | _top(scores.T, candidates).T)
-    kept = allowed[rows, cols]
-    rows, cols = rows[kept], cols[kept]
-    floor = _floor(scores[allowed], min(scores.shape)) if unmatched is None else unmatched
-    found = assign_candidates(rows, cols, scores[rows, cols], scores.shape, floor)
-    # Whatever the prices are, no assignment of the whole matrix can be worth more than this.
-    best = np.max(scores - floor - found.price[None, :], axis=1)
-    bound = np.maximum(best, 0.0).sum() + found.price.sum()
+    floor = _floor(scores) if unmatched is None else unmatched
+    for last in range(rounds + 1):
+        rows, cols = np.divmod(chosen, shape[1])
+        value = scores[rows, cols].astype(np.float64)
+        found = assign_candidates(rows, cols, value, shape, floor)
+        bound, better = _review(scores, floor, found, candidates)
+        if better.size == 0 or last == rounds:
+            break
+        chosen = np.union1d(chosen, better)
     gap = max(bound - found.total, 0.0)
     return found.row, found.col, np.ones(found.row.size, bool), gap
 
@@ -120,18 +133,73 @@ def nearest_rows(
     return rows, cols, cosines
 
 
-def _top(scores: np.ndarray, n: int) -> np.ndarray:
-    """bool: the n largest of each row."""
-    chosen = np.zeros(scores.shape, bool)
-    n = min(n, scores.shape[1])
-    np.put_along_axis(chosen, np.argpartition(-scores, n - 1, axis=1)[:, :n], True, axis=1)
-    return chosen
+def _best_of_rows(scores: np.ndarray, n: int) -> np.ndarray:
+    """Places `i L_b + j` of the n largest finite scores of each row, int64."""
+    width = scores.shape[1]
+
+    def of_block(rows: slice) -> np.ndarray:
+        block = scores[rows]
+        cols = _largest(block, n)
+        found = np.isfinite(np.take_along_axis(block, cols, 1))
+        return (np.arange(rows.start, rows.start + len(block))[:, None] * width + cols)[found]
+
+    return np.concatenate(map_threads(of_block, _blocks(len(scores))))
 
 
-def _floor(finite: np.ndarray, n_pairs: int) -> float:
+def _of_columns(scores: np.ndarray, n: int) -> np.ndarray:
+    """The same of each column."""
+    cols, rows = np.divmod(_best_of_rows(scores.T, n), len(scores))
+    return rows * scores.shape[1] + cols
+
+
+def _largest(block: np.ndarray, n: int) -> np.ndarray:
+    """Columns of the n largest of each row, in no order."""
+    n = min(n, block.shape[1])
+    return np.argpartition(-block, n - 1, axis=1)[:, :n]
+
+
+def _review(
+    scores: np.ndarray, floor: float, found: PrunedAssignment, n: int
+) -> tuple[float, np.ndarray]:
+    """What no assignment of the whole matrix can exceed, and places where it might gain.
+
+    Whatever the prices are, the best of each row less its price, plus all prices, is such a bound.
+    A pair may gain where that exceeds what its row has now; of each row the n best are named.
+    """
+    width = scores.shape[1]
+    profit = np.zeros(len(scores))
+    profit[found.row] = scores[found.row, found.col] - floor - found.price[found.col]
+
+    def of_block(rows: slice) -> tuple[float, np.ndarray]:
+        worth = scores[rows] - (floor + found.price)
+        best = worth.max(1)
+        # a gain within rounding is none
+        enough = profit[rows] + 1e-9 * (1.0 + abs(floor))
+        gains = np.flatnonzero(best > enough)
+        worth, enough = worth[gains], enough[gains]
+        cols = _largest(worth, n)
+        real = np.take_along_axis(worth, cols, 1) > enough[:, None]
+        return np.maximum(best, 0.0).sum(), ((rows.start + gains)[:, None] * width + cols)[real]
+
+    bounds, better = zip(*map_threads(of_block, _blocks(len(scores))))
+    return sum(bounds) + found.price.sum(), np.concatenate(better)
+
+
+def _blocks(n: int, size: int = 512) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _floor(scores: np.ndarray) -> float:
     """A value of being single so low that no gain elsewhere pays for one pair less."""
-    span = finite.max() - finite.min() + 1.0
-    return float(finite.min() - span * n_pairs)
+
+    def ends(rows: slice) -> tuple[float, float]:
+        block = scores[rows]
+        finite = np.isfinite(block)
+        low = np.min(block, where=finite, initial=np.inf)
+        return float(low), float(np.max(block, where=finite, initial=-np.inf))
+
+    lows, highs = zip(*map(ends, _blocks(len(scores))))
+    return min(lows) - (max(highs) - min(lows) + 1.0) * min(scores.shape)
 
 
 def _prices(

@@ -8,7 +8,9 @@ dealt with once, in `solve`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ import numpy as np
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.matching.records import Matching
 from synthsae_jax.options import check_options
+from synthsae_jax.parallel import map_threads
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array | np.ndarray
@@ -24,6 +27,14 @@ Array = jax.Array | np.ndarray
 Candidates = tuple[Array, Array, Array]
 
 solvers: Registry[Callable[..., tuple[Array, ...]]] = Registry("solver")
+_on_host: set[Callable] = set()
+Solver = TypeVar("Solver", bound=Callable)
+
+
+def on_host(solver: Solver) -> Solver:
+    """Mark a solver that takes and returns numpy: numpy scores reach it without a copy in JAX."""
+    _on_host.add(solver)
+    return solver
 
 
 def solve(
@@ -43,14 +54,17 @@ def solve(
     """
     solver = solvers[name]
     check_options(f"solver {name!r}", solver, options)
-    s = jnp.asarray(s, jnp.float32)
+    here = np if solver in _on_host and isinstance(s, np.ndarray) else jnp
+    s = here.asarray(s, here.float32)
     require(
         s.ndim == 2 and s.size > 0, f"solve needs scores [L_a, L_b], both > 0; given {s.shape}."
     )
-    allowed = jnp.isfinite(s)
-    allowed &= _alive("alive_a", alive_a, s.shape[0])[:, None]
-    allowed &= _alive("alive_b", alive_b, s.shape[1])[None, :]
-    s = jnp.where(allowed, s, -jnp.inf)
+    allowed = here.isfinite(s)
+    allowed &= _alive(here, "alive_a", alive_a, s.shape[0])[:, None]
+    allowed &= _alive(here, "alive_b", alive_b, s.shape[1])[None, :]
+    if here is jnp or not allowed.all():
+        s = here.where(allowed, s, here.float32(-here.inf))
+    del allowed
     row, col, accepted, *gap = solver(s, **options)
 
     # What a host solver finds differs in number from call to call, and JAX would compile for each.
@@ -67,6 +81,29 @@ def solve(
         valid=accepted & reached,
         gap=xp.asarray(gap[0], xp.float32) if gap else None,
     )
+
+
+def solve_many(
+    name: str,
+    s: Sequence[Array] | Array,
+    threshold: float | None = None,
+    alive_a: Sequence[Array] | Array | None = None,
+    alive_b: Sequence[Array] | Array | None = None,
+    **options,
+) -> list[Matching]:
+    """What `solve` finds in each of many scores `[L_a, L_b]`, in their order.
+
+    Several at a time, a thread per core: what takes the time in solvers on the host (assignment)
+    runs side by side. `alive_a`, `alive_b`: one bool `[L]` per scores, or None.
+    """
+    for side, alive in (("alive_a", alive_a), ("alive_b", alive_b)):
+        require(
+            alive is None or len(alive) == len(s),
+            f"{side} must be one bool [L] for each of the {len(s)} scores, or None.",
+        )
+    of = lambda alive, i: None if alive is None else alive[i]
+    one = lambda i: solve(name, s[i], threshold, of(alive_a, i), of(alive_b, i), **options)
+    return map_threads(one, range(len(s)))
 
 
 @solvers.register(
@@ -129,9 +166,9 @@ def _best(s: Array) -> tuple[Array, Array]:
     return best, jnp.where(jnp.isfinite(first), first - second, -jnp.inf)
 
 
-def _alive(name: str, alive: Array | None, n: int) -> Array:
+def _alive(here: ModuleType, name: str, alive: Array | None, n: int) -> Array:
     if alive is None:
-        return jnp.ones(n, bool)
-    alive = jnp.asarray(alive, bool)
-    require(alive.shape == (n,), f"{name} must be bool [{n}]; given shape {alive.shape}.")
-    return alive
+        return here.ones(n, bool)
+    mask = here.asarray(alive, bool)
+    require(mask.shape == (n,), f"{name} must be bool [{n}]; given shape {mask.shape}.")
+    return mask

@@ -14,6 +14,8 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import spmatrix
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching.records import SideInputs
@@ -37,16 +39,16 @@ def tokens_per_bin_for(n: int) -> int:
     return max(FEWEST_TOKENS, round(0.7 * math.sqrt(n)))
 
 
-def token_bins(*latents: Array, tokens_per_bin: int | None = None) -> Array:
+def token_bins(*latents: Array | spmatrix, tokens_per_bin: int | None = None) -> Array:
     """The bin of each token, int32 `[n]`, by its activity in each of the codes `[n, L]` given.
 
     With two sides, tokens are split by A's activity and within that by B's, into as many parts
     each, so that about `tokens_per_bin` are left in a bin (None: `tokens_per_bin_for`). A token's
     activity is the number of latents that fire; where it is equal (TopK: always) the sum of their
-    sizes decides, then the order of the tokens.
+    sizes decides, then the order of the tokens. Codes may be scipy sparse matrices.
     """
     require(len(latents) > 0, "token_bins needs the codes of at least one side.")
-    shapes = [jnp.shape(codes) for codes in latents]
+    shapes = [np.shape(codes) for codes in latents]
     require(
         all(len(shape) == 2 and shape[0] == shapes[0][0] for shape in shapes),
         f"token_bins takes codes [n, L] on the same samples; given {', '.join(map(str, shapes))}.",
@@ -60,12 +62,21 @@ def token_bins(*latents: Array, tokens_per_bin: int | None = None) -> Array:
     size = n
     for codes in latents:
         size = math.ceil(size / parts)
-        codes = jnp.asarray(codes)
-        busy, amount = (codes != 0).sum(1), jnp.abs(codes).sum(1)
+        busy, amount = _activity(codes)
         order = jnp.lexsort((amount, busy, bins))
         place, _, _ = places_within(bins[order])
         bins = bins.at[order].set(bins[order] * parts + place // size)
     return bins
+
+
+def _activity(codes: Array | spmatrix) -> tuple[Array, Array]:
+    """How many latents fire on each token, and the sum of their sizes."""
+    if isinstance(codes, spmatrix):
+        # one entry per firing, as the readers of codes leave them
+        amount = np.asarray(abs(codes).sum(1), np.float32).ravel()
+        return jnp.asarray(np.diff(codes.tocsr().indptr)), jnp.asarray(amount)
+    codes = jnp.asarray(codes)
+    return (codes != 0).sum(1), jnp.abs(codes).sum(1)
 
 
 def with_token_bins(

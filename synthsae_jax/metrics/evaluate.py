@@ -20,9 +20,9 @@ from flax import struct
 from synthsae_jax import keys
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.metrics.reconstruction import ActivitySums, ReconstructionSums
-from synthsae_jax.metrics.recovery import ClassificationCounts, mcc, uniqueness
+from synthsae_jax.metrics.recovery import WORD, ClassificationCounts, mcc_and_uniqueness
 from synthsae_jax.numerics import cosine_matrix
-from synthsae_jax.worlds.codes import densify
+from synthsae_jax.parallel import map_threads
 from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost, whole_seeds
 from synthsae_jax.worlds.records import Codes, Instance, World
 from synthsae_jax.worlds.stream import draw
@@ -30,6 +30,7 @@ from synthsae_jax.worlds.stream import draw
 Array = jax.Array
 
 RULES = ("inference", "train")
+PAIRING_BYTES = 4 * 10**9  # what pairings of several runs at a time may take
 METRICS = (
     "mcc",
     "uniqueness",
@@ -220,15 +221,19 @@ def directions(w_dec: np.ndarray, instance: Instance) -> dict[str, np.ndarray]:
     """mcc and uniqueness of decoders [..., L, D] against the features each instance has."""
     shape = w_dec.shape[:-2]
     stacked = instance.dictionary.ndim == 3
-    found = {"mcc": np.empty(shape), "uniqueness": np.empty(shape)}
-    for index in np.ndindex(*shape):
+
+    def of_run(index: tuple[int, ...]) -> tuple[float, float]:
         dictionary, present = instance.dictionary, instance.present
         if stacked:
             dictionary, present = dictionary[index[0]], present[index[0]]
         features = np.asarray(dictionary)[np.asarray(present)]
-        found["mcc"][index] = mcc(w_dec[index], features)
-        found["uniqueness"][index] = uniqueness(w_dec[index], features)
-    return found
+        return mcc_and_uniqueness(w_dec[index], features)
+
+    # a pairing holds its cosines in float64, a copy and some more
+    bytes_each = 24 * w_dec.shape[-2] * instance.dictionary.shape[-2]
+    found = map_threads(of_run, np.ndindex(*shape), most=max(PAIRING_BYTES // bytes_each, 1))
+    pairs = np.array(found, np.float64).reshape(*shape, 2)
+    return {"mcc": pairs[..., 0], "uniqueness": pairs[..., 1]}
 
 
 def _targets(w_dec: Array, instance: Instance) -> Array:
@@ -236,6 +241,17 @@ def _targets(w_dec: Array, instance: Instance) -> Array:
     cosines = jnp.abs(cosine_matrix(w_dec, instance.dictionary))
     cosines = jnp.where(instance.present[None], cosines, -1.0)
     return jnp.argmax(cosines, axis=1).astype(jnp.int32)
+
+
+def _active_bits(codes: Codes, n_features: int) -> Array:
+    """Which features are active on which sample, as `bits_of_samples`, without a dense row."""
+    n = codes.values.shape[0]
+    sample = jnp.arange(n, dtype=jnp.uint32)[:, None]
+    # a feature has one slot of a sample, so that adding a bit sets it
+    bit = jnp.broadcast_to(jnp.uint32(1) << sample % WORD, codes.values.shape)
+    feature = jnp.where(codes.values > 0, codes.indices, n_features)
+    words = jnp.zeros((-(-n // WORD), n_features), jnp.uint32)
+    return words.at[sample // WORD, feature].add(bit, mode="drop")
 
 
 def _shown(*shape: int | str) -> str:
@@ -258,17 +274,17 @@ def _pass(
         key = jax.random.fold_in(keys.data_key(seed, "evaluate"), step)
         return draw(key, world, instance, batch_size)
 
-    def of_run(codes, acts, x, run, target):
+    def of_run(codes, active, x, run, target):
         latents, x_hat = reconstruct(run, codes, x)
         return Sums(
             reconstruction=ReconstructionSums.of(x, x_hat),
-            detection=ClassificationCounts.init(target).update(latents, acts),
+            detection=ClassificationCounts.init(target).update_packed(latents, active),
             truth=ActivitySums.of(codes.values),
         )
 
     def of_instance(codes, x, runs, targets):
-        acts = densify(codes, instance.dictionary.shape[-2])
-        return jax.vmap(of_run, in_axes=(None, None, None, 0, 0))(codes, acts, x, runs, targets)
+        active = _active_bits(codes, instance.dictionary.shape[-2])
+        return jax.vmap(of_run, in_axes=(None, None, None, 0, 0))(codes, active, x, runs, targets)
 
     # one after the other: all cosines [L, F] of many runs at once would not fit
     of_runs = lambda run: jax.lax.map(lambda w: _targets(w, run[1]), run[0])

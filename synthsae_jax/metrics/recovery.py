@@ -16,6 +16,7 @@ from synthsae_jax.numerics import cosine_matrix
 
 Array = jax.Array
 NAN = float("nan")
+WORD = 32  # samples per word of bits
 
 
 def mcc(W_dec: Array, features: Array, signed: bool = False) -> float:
@@ -26,11 +27,7 @@ def mcc(W_dec: Array, features: Array, signed: bool = False) -> float:
     dead latents count like all others, and NaN is what a decoder that is not finite gets.
     arXiv 2602.14687; with `signed=True` as in arXiv 2505.20254.
     """
-    cosines = _cosines(W_dec, features, signed)
-    if not np.isfinite(cosines).all():
-        return NAN
-    pairs = linear_sum_assignment(cosines, maximize=True)
-    return float(cosines[pairs].mean(dtype=np.float64))
+    return _best_pairing(_cosines(W_dec, features, signed))
 
 
 def uniqueness(W_dec: Array, features: Array) -> float:
@@ -38,10 +35,13 @@ def uniqueness(W_dec: Array, features: Array) -> float:
 
     Dead latents count. NaN where the decoder is not finite. arXiv 2602.14687.
     """
+    return _distinct_targets(_cosines(W_dec, features, signed=False))
+
+
+def mcc_and_uniqueness(W_dec: Array, features: Array) -> tuple[float, float]:
+    """`mcc` and `uniqueness`, from one matrix of cosines."""
     cosines = _cosines(W_dec, features, signed=False)
-    if not np.isfinite(cosines).all():
-        return NAN
-    return float(np.unique(cosines.argmax(axis=1)).size / cosines.shape[0])
+    return _best_pairing(cosines), _distinct_targets(cosines)
 
 
 def latent_targets(W_dec: Array, features: Array) -> Array:
@@ -86,6 +86,25 @@ class ClassificationCounts:
             fn=self.fn + count(~fires & active),
         )
 
+    def update_packed(self, latents: Array, active: Array) -> ClassificationCounts:
+        """The same with the true features as bits: `active` uint32 `[ceil(n / 32), F]`.
+
+        Bit t % 32 of word t // 32 says whether the feature is active on sample t (`bits_of_samples`
+        makes such words). No `[n, F]` matrix is read or made: at 1,024 x 4,096 latents and 16,384
+        features a batch takes 1 ms where `update` takes 250, more than the encoder's product.
+        """
+        fires = bits_of_samples(latents != 0)
+        target = jnp.take(active, self.target, axis=1)
+        count = lambda words: jnp.sum(jax.lax.population_count(words).astype(jnp.int32), axis=0)
+        tp = count(fires & target)
+        return dataclasses.replace(
+            self,
+            n=self.n + latents.shape[0],
+            tp=self.tp + tp,
+            fp=self.fp + count(fires) - tp,
+            fn=self.fn + count(target) - tp,
+        )
+
     def merge(self, other: ClassificationCounts) -> ClassificationCounts:
         """The counts of both sets of samples together; the targets must be the same."""
         sums = {k: getattr(self, k) + getattr(other, k) for k in ("n", "tp", "fp", "fn")}
@@ -110,6 +129,15 @@ class ClassificationCounts:
         means = {name: values.mean(axis=-1) for name, values in self.per_latent().items()}
         empty = np.asarray(self.n) == 0
         return {name: np.where(empty, NAN, value)[()] for name, value in means.items()}
+
+
+def bits_of_samples(on: Array) -> Array:
+    """Bool `[n, m]` as uint32 `[ceil(n / 32), m]`: 32 samples to a word, the first lowest."""
+    n, m = on.shape
+    padded = jnp.pad(on, ((0, -n % WORD), (0, 0)))
+    place = jnp.arange(WORD, dtype=jnp.uint32)[None, :, None]
+    bits = padded.reshape(-1, WORD, m).astype(jnp.uint32) << place
+    return jnp.sum(bits, axis=1, dtype=jnp.uint32)
 
 
 def classification(
@@ -146,6 +174,20 @@ def _cosines(W_dec: Array, features: Array, signed: bool) -> np.ndarray:
     )
     cosines = np.asarray(cosine_matrix(W_dec, features))
     return cosines if signed else np.abs(cosines)
+
+
+def _best_pairing(cosines: np.ndarray) -> float:
+    if not np.isfinite(cosines).all():
+        return NAN
+    # negated in float64: scipy minimizes that as it is, where it would copy what it maximizes
+    pairs = linear_sum_assignment(np.negative(cosines, dtype=np.float64))
+    return float(cosines[pairs].mean(dtype=np.float64))
+
+
+def _distinct_targets(cosines: np.ndarray) -> float:
+    if not np.isfinite(cosines).all():
+        return NAN
+    return float(np.unique(cosines.argmax(axis=1)).size / cosines.shape[0])
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

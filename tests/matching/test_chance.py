@@ -87,6 +87,16 @@ def test_small_dictionaries_match_well_by_chance(shape, signed, absolute):
     within([mean(True) for _ in range(60)], absolute, slack=0.005)
 
 
+def test_a_thousand_directions_match_well_by_chance_too():
+    # 1,024 in R^128: .27 signed and .29 absolute; a mean over as many pairs moves by .002
+    rng = np.random.default_rng(4)
+    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)
+    a, b = (unit(rng.normal(size=(1024, 128))) for _ in range(2))
+    for s, published in ((a @ b.T, 0.27), (np.abs(a @ b.T), 0.29)):
+        mean = scores_found("assignment", s.astype(np.float32)).mean()
+        assert abs(mean - published) < 0.005 + 3 * 0.002
+
+
 def test_cycles_of_random_matchings_close_once_in_a_width():
     rng = np.random.default_rng(3)
     width, n = 20, 200

@@ -1,6 +1,7 @@
 """Solvers of the assignment problem and its variants, and greedy ones, against scipy and loops."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -101,6 +102,56 @@ def test_pruning_that_costs_nothing_is_proved():
     assert float(m.gap) == pytest.approx(0, abs=1e-9)
     with pytest.raises(ConfigError, match="candidates"):
         matching.solve("assignment_pruned", s, candidates=0)
+
+
+def test_more_candidates_join_until_the_optimum_is_proved():
+    # two thirds are noise: one candidate a row misses pairs, and the prices say which might help
+    rng = np.random.default_rng(3)
+    s = rng.normal(size=(90, 70)).astype(np.float32)
+    index = np.arange(30)
+    s[index, rng.permutation(70)[:30]] += 9
+    s[40], s[:, 5] = -np.inf, np.nan
+    best = optimum(np.where(np.isfinite(s), s, 0), 0.5)
+    gaps = []
+    for rounds in (0, 1, 20):
+        options = {"unmatched": 0.5, "candidates": 1, "rounds": rounds}
+        m = matching.solve("assignment_pruned", s, **options)
+        missed = best - (total(m) - 0.5 * len(pairs(m)))
+        assert -1e-4 <= missed <= float(m.gap) + 1e-4
+        gaps.append(float(m.gap))
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ConfigError, match="rounds"):
+        matching.solve("assignment_pruned", s, rounds=-1)
+
+
+@pytest.mark.parametrize("name", ["assignment", "assignment_dustbin", "assignment_pruned"])
+def test_numpy_scores_are_solved_as_jax_ones_and_left_alone(name):
+    s = np.random.default_rng(4).normal(size=(12, 10)).astype(np.float32)
+    s[2, 3], s[4, 4] = np.nan, np.inf
+    given = s.copy()
+    alive = np.arange(12) != 7
+    here = matching.solve(name, s, 0.1, alive_a=alive)
+    there = matching.solve(name, jnp.asarray(s), 0.1, alive_a=alive)
+    jax.tree.map(np.testing.assert_array_equal, here, there)
+    assert 7 not in here.row[here.valid]
+    np.testing.assert_array_equal(s, given)
+
+
+def test_many_at_a_time_are_as_one_by_one():
+    rng = np.random.default_rng(5)
+    many = rng.normal(size=(5, 12, 10)).astype(np.float32)
+    alive = rng.random((5, 10)) < 0.8
+    found = matching.solve_many("assignment", many, 0.2, alive_b=alive)
+    assert len(found) == 5
+    for s, of, m in zip(many, alive, found):
+        expected = matching.solve("assignment", s, 0.2, alive_b=of)
+        jax.tree.map(np.testing.assert_array_equal, m, expected)
+    with pytest.raises(ConfigError, match="alive_a"):
+        matching.solve_many("assignment", many, alive_a=alive[:2])
+    # what goes wrong in one of them is told as it is
+    with pytest.raises(ConfigError, match="unmatched"):
+        matching.solve_many("assignment_dustbin", many, unmatched=np.nan)
 
 
 def test_candidates_from_rows_need_no_matrix():

@@ -2,6 +2,7 @@
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from synthsae_jax import metrics
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.metrics import ClassificationCounts, latent_targets
+from synthsae_jax.metrics.recovery import bits_of_samples
 
 L, F, D, N = 14, 10, 12, 64
 # float32 cosines
@@ -145,3 +147,15 @@ def test_unlike_shapes_are_refused(data):
         metrics.classification(latents, acts[:-1], w_dec, features)
     with pytest.raises(ConfigError, match="classification needs"):
         metrics.classification(latents[:, :-1], acts, w_dec, features)
+
+
+@pytest.mark.parametrize("n", [1, 32, 45, 64])
+def test_features_as_bits_are_counted_as_dense_ones(n):
+    rng = np.random.default_rng(n)
+    latents = jnp.asarray((rng.random((n, 6)) < 0.4) * rng.normal(size=(n, 6)), jnp.float32)
+    acts = jnp.asarray((rng.random((n, 9)) < 0.3) * rng.gamma(2.0, size=(n, 9)), jnp.float32)
+    empty = ClassificationCounts.init(jnp.array([0, 3, 3, 8, 1, 5], jnp.int32))
+    dense = empty.update(latents, acts)
+    words = bits_of_samples(acts > 0)
+    assert words.shape == (-(-n // 32), 9)
+    jax.tree.map(np.testing.assert_array_equal, empty.update_packed(latents, words), dense)

@@ -18,7 +18,9 @@ def expected_max_cosine(m, d):
     return np.sqrt(2 * log / d) * (1 - correction)
 
 
-@pytest.mark.parametrize(("m", "d", "known"), [(1024, 128, 0.290), (16384, 768, 0.144)])
+@pytest.mark.parametrize(
+    ("m", "d", "known"), [(1024, 128, 0.290), (16384, 768, 0.144), (32768, 768, 0.150)]
+)
 def test_best_of_random_directions(m, d, known):
     exact = best_cosine_chance(d, m)
     np.testing.assert_allclose(expected_max_cosine(m, d), known, atol=1e-3)
@@ -60,6 +62,17 @@ def test_cka_bias_grows_with_dimensions_per_point():
     cka = (K * L).sum((1, 2)) / norms
     chance = similarity.chance("cka", 60, 120, 120)
     assert abs(cka.mean() - chance) < 3 * cka.std() / np.sqrt(len(cka))
+
+
+@pytest.mark.parametrize("name", ["mutual_knn", "svcca_rank1"])
+def test_measures_of_strangers_are_at_the_closed_form(name):
+    rng = np.random.default_rng(1)
+    X, Y = rng.normal(size=(2, 60, 48, 4)).astype(np.float32)
+    measured = jax.jit(jax.vmap(lambda x, y: similarity.evaluate(name, x, y)[0]))
+    values = np.asarray(measured(X, Y), np.float64)
+    expected = 10 / 47 if name == "mutual_knn" else np.sqrt(2 / (np.pi * 47))
+    assert similarity.chance(name, 48, 4, 4) == pytest.approx(expected)
+    assert abs(values.mean() - expected) < 3 * values.std(ddof=1) / np.sqrt(len(values))
 
 
 def test_unknown_chance_is_nan():

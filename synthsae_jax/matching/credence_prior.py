@@ -1,0 +1,92 @@
+"""From densities to probabilities: the selected best of a row, the prior, and the kind of pair."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synthsae_jax.errors import require
+from synthsae_jax.matching.credence_laws import RowLaws
+
+Array = np.ndarray
+_ROUNDS = 300
+_CLOSE = 1e-6
+_ROWS_THAT_TELL = 20.0  # chosen on dev worlds: rows of a pair depend on each other
+
+
+class Posterior(NamedTuple):
+    """What rows' best scores say once a prior is known or estimated."""
+
+    credence: Array  # [N]: the best candidate is the same feature
+    log_ratio: Array  # [N]: density of the score if it is / if there is none, over the kinds
+    prior: float  # share of rows that have a same one, mean over the kinds
+    kinds: Array  # [Z]: how likely each kind of pair is
+    fit: float  # mean log density of the scores under the best kind
+
+
+def posterior(laws: RowLaws, prior: Any = "estimate") -> Posterior:
+    """Credence of each row's best candidate, with the kind of pair told from all rows.
+
+    For one kind: `pi R / (pi R + pi W + 1 - pi)`, where R and W are the densities of the best
+    score with a same one that is the best, or is not, over that without any. All three are laws
+    of a maximum over M candidates, so the selection is accounted for. Kinds are averaged with
+    weights from their likelihood, tempered to 20 rows at most.
+    """
+    n = laws.none.shape[1]
+    if isinstance(prior, str):
+        require(
+            prior == "estimate", f"a prior is 'estimate' or numbers in (0, 1); given {prior!r}."
+        )
+        priors = estimate_priors(laws)
+        given = np.broadcast_to(priors[:, None], laws.none.shape)
+    else:
+        given = np.broadcast_to(check_prior(prior, n), laws.none.shape)
+        priors = given.mean(1) if n else np.full(len(given), np.nan)
+    right, wrong, none = _weights(laws, given)
+    total = np.logaddexp(np.logaddexp(right, wrong), none)
+    if not n:
+        return Posterior(np.zeros(0), np.zeros(0), np.nan, np.full(len(given), np.nan), np.nan)
+    fit = total.mean(1)
+    tempered = fit * min(n, _ROWS_THAT_TELL)
+    kinds = np.exp(tempered - tempered.max())
+    kinds /= kinds.sum()
+    ratio = np.logaddexp.reduce(laws.right + np.log(kinds + 1e-300)[:, None], 0)
+    ratio -= np.logaddexp.reduce(laws.none + np.log(kinds + 1e-300)[:, None], 0)
+    credence = kinds @ np.exp(right - total)
+    return Posterior(credence, ratio, float(kinds @ priors), kinds, float(fit.max()))
+
+
+def estimate_priors(laws: RowLaws) -> Array:
+    """The share of rows that have a same one, for each kind of pair [Z], by EM on best scores.
+
+    Maximises `sum log(pi (R + W) + 1 - pi)`, concave in pi: there is one maximum. Half a row with
+    and half a row without keep it inside (0, 1). NaN without rows.
+    """
+    n = laws.none.shape[1]
+    priors = np.full(len(laws.none), 0.5 if n else np.nan)
+    odds = np.exp(np.clip(np.logaddexp(laws.right, laws.wrong) - laws.none, -200, 200))
+    for _ in range(_ROUNDS if n else 0):
+        there = priors[:, None] * odds
+        new = ((there / (there + 1 - priors[:, None])).sum(1) + 0.5) / (n + 1)
+        done = np.abs(new - priors).max() < _CLOSE
+        priors = new
+        if done:
+            break
+    return priors
+
+
+def check_prior(prior: Any, rows: int) -> Array:
+    """A given prior as [N]; it must lie strictly between 0 and 1."""
+    given = np.asarray(prior, np.float64)
+    require(
+        given.shape in ((), (rows,)) and bool(((given > 0) & (given < 1)).all()),
+        f"a prior is 'estimate', a number in (0, 1), or one for each of the {rows} rows; "
+        f"given {prior!r}.",
+    )
+    return np.broadcast_to(given, (rows,))
+
+
+def _weights(laws: RowLaws, prior: Array) -> tuple[Array, Array, Array]:
+    there, nobody = np.log(prior), np.log1p(-prior)
+    return laws.right + there, laws.wrong + there, laws.none + nobody

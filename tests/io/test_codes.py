@@ -1,0 +1,159 @@
+"""Files of codes: what scipy wrote is read and the reverse, in blocks, what is wrong is told."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from synthsae_jax import io
+from synthsae_jax.errors import ConfigError
+
+N, L = 50, 12
+
+
+@pytest.fixture
+def codes():
+    rng = np.random.default_rng(0)
+    dense = (rng.random((N, L)) < 0.2) * rng.gamma(2.0, size=(N, L))
+    dense[3] = dense[N - 1] = 0
+    dense[:, 5] = 0
+    return sparse.csr_matrix(dense.astype(np.float32))
+
+
+def same(found, expected):
+    assert isinstance(found, sparse.csr_matrix)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape
+    assert found.has_canonical_format
+    np.testing.assert_array_equal(found.toarray(), expected.toarray())
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_round_trip_and_scipy_reads_it(tmp_path, codes, compressed):
+    path = io.save_codes(tmp_path / "deep" / "codes.npz", codes, compressed)
+    same(io.load_codes(path), codes)
+    same(sparse.csr_matrix(sparse.load_npz(path)), codes)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_what_scipy_wrote_is_read(tmp_path, codes, kind, dtype):
+    stored = kind((codes.data.astype(dtype), codes.indices, codes.indptr), shape=codes.shape)
+    sparse.save_npz(tmp_path / "codes.npz", stored)
+    same(io.load_codes(tmp_path / "codes.npz"), codes.astype(dtype).astype(np.float32))
+
+
+def test_untidy_codes_are_tidied(tmp_path):
+    # token 0 names latent 2 twice and out of order, token 1 stores a zero
+    data, indices, indptr = [1.0, 2.0, 3.0, 0.0], [2, 0, 2, 1], [0, 3, 4]
+    untidy = sparse.csr_matrix((data, indices, indptr), shape=(2, 3))
+    expected = sparse.csr_matrix([[2.0, 0, 4.0], [0, 0, 0]])
+    sparse.save_npz(tmp_path / "a.npz", untidy)
+    found = io.load_codes(tmp_path / "a.npz")
+    same(found, expected)
+    assert found.nnz == 2
+    assert untidy.nnz == 4  # what was given is left alone
+    same(io.load_codes(io.save_codes(tmp_path / "b.npz", untidy)), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 50, 1000])
+def test_blocks_make_up_the_whole(tmp_path, codes, rows):
+    path = io.save_codes(tmp_path / "codes.npz", codes)
+    blocks = list(io.iter_codes(path, rows))
+    assert [b.shape[0] for b in blocks[:-1]] == [rows] * (len(blocks) - 1)
+    assert all(b.dtype == np.float32 and b.shape[1] == L for b in blocks)
+    same(sparse.csr_matrix(sparse.vstack(blocks)), codes)
+
+
+def test_blocks_are_read_as_they_are_asked_for(tmp_path, codes):
+    # the last values are damaged, which only the block that has them can know
+    path = io.save_codes(tmp_path / "codes.npz", codes)
+    data = codes.data.copy()
+    data[-1] = np.inf
+    sparse.save_npz(path, sparse.csr_matrix((data, codes.indices, codes.indptr), shape=codes.shape))
+    blocks = io.iter_codes(path, 40)
+    same(next(blocks), codes[:40])
+    with pytest.raises(ConfigError, match="from token 40: 1 codes are not finite"):
+        next(blocks)
+
+
+def test_dense_arrays_are_read(tmp_path, codes):
+    np.save(tmp_path / "codes.npy", codes.toarray().astype(np.float16))
+    expected = sparse.csr_matrix(codes.toarray().astype(np.float16).astype(np.float32))
+    same(io.load_codes(tmp_path / "codes.npy"), expected)
+    assert [b.shape[0] for b in io.iter_codes(tmp_path / "codes.npy", 20)] == [20, 20, 10]
+
+
+def test_no_tokens_are_codes_too(tmp_path):
+    empty = sparse.csr_matrix((0, L), dtype=np.float32)
+    same(io.load_codes(io.save_codes(tmp_path / "codes.npz", empty)), empty)
+    np.save(tmp_path / "codes.npy", np.zeros((0, L), np.float32))
+    same(io.load_codes(tmp_path / "codes.npy"), empty)
+
+
+def wrong_files(codes):
+    members = {
+        "format": b"csr",
+        "shape": np.array(codes.shape),
+        "indptr": codes.indptr,
+        "indices": codes.indices,
+        "data": codes.data,
+    }
+    outside = np.where(np.arange(codes.nnz) == 3, L, codes.indices)
+    falls = codes.indptr.copy()
+    falls[2] = codes.nnz
+    return members, [
+        ({"format": b"coo"}, "holds a coo matrix"),
+        ({"data": None}, "lacks data.npy"),
+        ({"shape": np.array([N + 1, L])}, "is no CSR matrix: for 51 rows"),
+        ({"shape": np.array([N, L, 1])}, "its shape is"),
+        ({"indptr": falls}, "is no CSR matrix"),
+        ({"data": codes.data[1:]}, "is no CSR matrix"),
+        ({"indices": outside}, "names latents outside of its 12"),
+        ({"indices": codes.indices - 1}, "names latents outside"),
+        ({"indices": codes.indices.astype(float)}, "indices must be integers"),
+        ({"data": codes.data.astype(complex)}, "data numbers"),
+        ({"data": codes.data.astype(object)}, "plain array of numbers"),
+        ({"data": codes.data[:, None]}, "in one dimension"),
+        ({"data": np.full(codes.nnz, np.nan, np.float32)}, "are not finite"),
+    ]
+
+
+def test_files_that_are_no_codes_say_why(tmp_path, codes):
+    path = tmp_path / "codes.npz"
+    members, cases = wrong_files(codes)
+    for change, message in cases:
+        kept = {name: v for name, v in {**members, **change}.items() if v is not None}
+        np.savez(path, **kept)
+        with pytest.raises(ConfigError, match=message):
+            io.load_codes(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(ConfigError, match=r"is no \.npz file"):
+        io.load_codes(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in members:
+            archive.writestr(f"{name}.npy", b"no array")
+    with pytest.raises(ConfigError, match="format is no array"):
+        io.load_codes(path)
+    with pytest.raises(ConfigError, match="No file of codes"):
+        io.load_codes(tmp_path / "missing.npz")
+    with pytest.raises(ConfigError, match="rows must be"):
+        next(io.iter_codes(path, 0))
+    for array, message in (
+        (np.zeros(3), "must hold codes"),
+        (np.array([["a"]]), "must hold codes"),
+        (np.array([[None]]), "is no .npy array"),
+    ):
+        np.save(tmp_path / "codes.npy", array)
+        with pytest.raises(ConfigError, match=message):
+            io.load_codes(tmp_path / "codes.npy")
+
+
+def test_what_cannot_be_written_is_refused(tmp_path, codes):
+    with pytest.raises(ConfigError, match=r"written as \.npz"):
+        io.save_codes(tmp_path / "codes.npy", codes)
+    codes.data[0] = np.nan
+    with pytest.raises(ConfigError, match="not finite"):
+        io.save_codes(tmp_path / "codes.npz", codes)
+    assert not list(tmp_path.iterdir())
