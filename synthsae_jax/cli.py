@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from synthsae_jax import __version__, registry
+from synthsae_jax.cli_match import Match
 from synthsae_jax.cli_parse import parse
 from synthsae_jax.errors import ConfigError, check_choice, require
 
@@ -176,45 +177,6 @@ class Score:
         for name, value in scores.items():
             print(f"{name:<24} {float(value):.4f}")
         _write_json(self.json, {name: float(value) for name, value in scores.items()})
-
-
-@dataclasses.dataclass(frozen=True)
-class Match:
-    """Pair the latents of two SAE folders one to one by decoder cosine."""
-
-    first: Positional[Annotated[Path, arg(metavar="SAE_A")]]
-    """An SAE folder of SAELens."""
-    second: Positional[Annotated[Path, arg(metavar="SAE_B")]]
-    """Another one, trained on the same model."""
-    threshold: float = 0.7
-    """Pairs with a larger cosine are counted (0.7 is arXiv 2501.16615's)."""
-    json: File = None
-    """Also write every pair to this file."""
-
-    def run(self) -> None:
-        require(-1 <= self.threshold <= 1, f"--threshold must be in [-1, 1], got {self.threshold}.")
-        for folder in (self.first, self.second):
-            _existing_folder(folder)
-        from synthsae_jax import io, matching
-
-        first, second = (io.load_saelens_sae(p)[1].W_dec for p in (self.first, self.second))
-        require(
-            first.shape[1] == second.shape[1],
-            f"{self.first} has decoder rows of {first.shape[1]} dimensions, {self.second} of "
-            f"{second.shape[1]}: cosines need one space.",
-        )
-        found = matching.solve("assignment", matching.score("decoder_cosine", first, second))
-        pairs = [
-            {"a": int(a), "b": int(b), "cosine": float(cosine)}
-            for a, b, cosine, valid in zip(found.row, found.col, found.score, found.valid)
-            if valid
-        ]
-        above = sum(pair["cosine"] > self.threshold for pair in pairs)
-        print(
-            f"{above} of {len(pairs)} assigned pairs have a decoder cosine above "
-            f"{self.threshold:g} ({first.shape[0]} and {second.shape[0]} latents)."
-        )
-        _write_json(self.json, {"threshold": self.threshold, "above": above, "pairs": pairs})
 
 
 COMMANDS: Mapping[str, type] = {

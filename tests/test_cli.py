@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -131,25 +132,107 @@ def folders(tmp_path, monkeypatch):
     return {name: str(tmp_path / name) for name in rows}
 
 
-def test_match_counts_pairs_above_the_threshold(folders, tmp_path, capsys):
-    target = tmp_path / "pairs.json"
-    assert cli.main(["match", folders["a"], folders["b"], "--json", str(target)]) == 0
-    assert capsys.readouterr().out.startswith("4 of 6 assigned pairs")
-    written = json.loads(target.read_text())
-    assert written["above"] == 4
-    close = {(pair["a"], pair["b"]) for pair in written["pairs"] if pair["cosine"] > 0.7}
-    assert close == {(0, 3), (1, 2), (2, 1), (3, 0)}
+@pytest.fixture
+def record(monkeypatch):
+    """Two SAEs matched: a record with all that is printed, and how it was asked for."""
+    calls = []
+    line = {
+        "protocol": "song2025",
+        "number": "pw_mcc",
+        "value": 0.5,
+        "null": "random_dictionary",
+        "null_mean": 0.25,
+        "p": 0.01,
+        "reason": None,
+    }
+    pair = {
+        "a": 0,
+        "b": 1,
+        "matched": 4,
+        "score": "decoder_cosine",
+        "threshold": 0.7,
+        "above_threshold": 3,
+        "with_credence": 2,
+        "expected_same": 1.5,
+        "no_credence": {"outside the support": 2},
+        "summary": [line],
+    }
+    saes = [{"name": "a", "d_sae": 6}, {"name": "b", "d_sae": 5}]
+    made = {"provenance": {"saes": saes}, "pairs": [pair], "many": None}
+
+    def match_saes(paths, **options):
+        calls.append((paths, options))
+        return made
+
+    monkeypatch.setattr(suite, "match_saes", match_saes)
+    monkeypatch.setattr(suite, "write_match", lambda path, record: path.write_text("record"))
+    return SimpleNamespace(calls=calls, made=made)
 
 
-def test_match_takes_another_threshold(folders, capsys):
-    assert cli.main(["match", folders["a"], folders["a"], "--threshold", "1"]) == 0
-    # rounding leaves a cosine of a row with itself at 1 or a hair beside it; none is far above
-    assert "above 1 (6 and 6 latents)" in capsys.readouterr().out
+def test_match_hands_on_its_choices(record, tmp_path):
+    words = "match a b --acts x.npy y.npy --prior .3 --protocols song2025,ours@1 --draws 9 --seed 2"
+    assert cli.main([*words.split(), "--same-space", "yes", "--threshold", "-.5"]) == 0
+    paths, options = record.calls[0]
+    assert paths == (Path("a"), Path("b"))
+    assert options == {
+        "acts": (Path("x.npy"), Path("y.npy")),
+        "codes": (),
+        "weights_only": False,
+        "prior": 0.3,
+        "protocols": ("song2025", "ours@1"),
+        "draws": 9,
+        "seed": 2,
+        "threshold": -0.5,
+        "same_space": "yes",
+        "quiet": False,
+    }
+    assert cli.main(["match", "a", "b", "c", "--weights-only", "--protocols", "none"]) == 0
+    _, options = record.calls[1]
+    assert (options["weights_only"], options["prior"]) == (True, "estimate")
+    assert options["protocols"] == ()
+    assert cli.main(["match", "a", "b", "--codes", "a.npz", "b.npz"]) == 0
+    assert record.calls[2][1]["protocols"] is None
 
 
-def test_match_needs_one_space(folders, capsys):
-    assert cli.main(["match", folders["a"], folders["narrow"]]) == 2
-    assert "6 dimensions" in only_line(capsys)
+def test_match_prints_a_short_table_and_keeps_the_record(record, tmp_path, capsys):
+    out = tmp_path / "deep" / "record.json"
+    out.parent.mkdir()
+    assert cli.main(["match", "a", "b", "--weights-only", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "a (6 latents) and b (5): 4 pairs by decoder cosine, 3 of them at 0.7 or above; 1.5 of 2 "
+        "with a credence are expected true.\n  no credence for 2: outside the support\n"
+    )
+    for word in ("song2025", "pw_mcc", "random_dictionary", f"The record: {out}"):
+        assert word in printed
+    assert out.read_text() == "record"
+
+
+def test_match_says_how_many_cycles_close(record, capsys):
+    record.made["many"] = {"mean": {"cycle_consistency": 0.5}}
+    assert cli.main(["match", "a", "b", "c", "--weights-only"]) == 0
+    assert "0.50 of the cycles close (chance 0.2 or less)" in capsys.readouterr().out
+    record.made["many"] = {"mean": {"cycle_consistency": None}}
+    assert cli.main(["match", "a", "b", "c", "--weights-only"]) == 0
+    assert "no latent goes round" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--out", "--page"])
+def test_match_looks_for_its_place_before_the_work(flag, record, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for place, said in ((tmp_path, "is a folder"), (tmp_path / "file" / "x", "is a file")):
+        assert cli.main(["match", "a", "b", "--weights-only", flag, str(place)]) == 2
+        assert said in only_line(capsys)
+    assert record.calls == []
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_mistake_leaves_the_outputs_as_they_are(tmp_path, capsys):
+    out = tmp_path / "record.json"
+    out.write_text("mine")
+    assert cli.main(["match", "a", "b", "--weights-only", "--out", str(out)]) == 2
+    assert "no SAE at 'a'" in only_line(capsys)
+    assert out.read_text() == "mine"
 
 
 @pytest.fixture
@@ -204,7 +287,16 @@ WRONG = {
     "a command nobody knows": ("rnu probe@1", "Unknown command 'rnu'. Did you mean 'run'?"),
     "a flag before the command": ("--scale small run probe@1", "Unknown command '--scale'"),
     "nothing to run": ("run", "NAME is missing"),
-    "one SAE of two": ("match only", "SAE_B is missing"),
+    "one SAE of two": ("match only --weights-only", "two SAEs or more; given 1"),
+    "no SAE": ("match --weights-only", "two SAEs or more; given 0"),
+    "nothing to match by": ("match a b", "given none"),
+    "two ways to match": ("match a b --weights-only --acts x.npy", "given acts and weights_only"),
+    "activations that are not there": ("match a b --acts x.npy", "no file 'x.npy'"),
+    "a prior that is no number": ("match a b --prior hi", "'estimate'; got 'hi'"),
+    "a protocol nobody knows": (
+        "match a b --weights-only --protocols song2024",
+        "'song2024'. Did you mean 'song2025'?",
+    ),
     "a flag nobody knows": ("run probe@1 --scal small", "'--scal'. Did you mean '--scale'?"),
     "a flag of another command": ("quick --scale small", "Unknown flag of 'quick' '--scale'"),
     "a short flag": ("run probe@1 -s", "Unknown flag of 'run' '-s'"),
@@ -213,14 +305,14 @@ WRONG = {
     "a word too many": ("run probe@1 twice", "no argument takes 'twice'"),
     "a number that is none": ("score . --samples many", "'many'"),
     "no samples": ("score . --samples 0", "--samples must be at least 1, got 0"),
-    "a cosine of 3": ("match . . --threshold 3", "--threshold must be in [-1, 1], got 3.0"),
+    "a cosine of 3": ("match . . --threshold 3", "threshold must be in [-1, 1]; given 3.0"),
     "a benchmark nobody knows": ("run prob@1", "Unknown benchmark 'prob@1'. Did you mean 'probe@1"),
     "no hexadecimal digits": ("run probe@1 --salt xyz", "got 'xyz'"),
     "an empty salt": ("run probe@1 --salt=", "got ''"),
     "a format nobody knows": ("report . --figures pfd", "'pfd'. Did you mean 'pdf'?"),
     "a folder that is not there": ("report nowhere", "no folder 'nowhere'"),
     "an SAE that is not there": ("score nowhere", "no folder 'nowhere'"),
-    "the second SAE is not there": ("match . nowhere", "no folder 'nowhere'"),
+    "the SAE is not there": ("match nowhere . --weights-only", "no SAE at 'nowhere'"),
     "a name nobody explains": ("explain svca", "Unknown name 'svca'. Did you mean 'svcca'?"),
     "a file in the place of a folder": ("quick --out a_file/deep", "a_file' is a file"),
 }
@@ -247,7 +339,7 @@ def test_the_line_is_the_same_on_every_terminal(columns, encoding, terminal, mon
     monkeypatch.setattr(stdout, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stdout", stdout)
     for words, line in {
-        "match one": "match: SAE_B is missing; 'synthsae match --help' says more.",
+        "score": "score: SAE_DIR is missing; 'synthsae score --help' says more.",
         "run x --scale some-long-word-thats-no-scale": "Unknown value of --scale "
         "'some-long-word-thats-no-scale'. Known: full, small, smoke, standard.",
         "run x twice": "run: no argument takes 'twice'; 'synthsae run --help' says more.",

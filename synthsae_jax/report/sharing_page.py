@@ -11,6 +11,7 @@ import numpy as np
 from synthsae_jax.report import dots, marks, page, sharing, tables
 from synthsae_jax.report.folder_page import READING, Contents, pages
 from synthsae_jax.report.recovery_page import LIMITS, NAMES
+from synthsae_jax.report.sharing_protocols import READ_PROTOCOLS, by_protocol, protocol_cells
 from synthsae_jax.report.summary import interval_of, summarise
 from synthsae_jax.stats import mean_interval
 
@@ -103,10 +104,11 @@ def quick(rows: Sequence[Row], width: str) -> Contents:
 
 
 def _sections(rows: Sequence[Row], width: str) -> list[page.Section]:
-    """A section per architecture: table and figure of all conditions and rules."""
+    """A section per architecture: table and figure of all conditions and rules, protocols."""
     found = []
     for sae in dict.fromkeys(r["sae"] for r in rows):
-        here = [r for r in rows if r["sae"] == sae]
+        of_sae = [r for r in rows if r["sae"] == sae]
+        here = [r for r in of_sae if not by_protocol(r)]
         table, data = _cells(here)
         firings = [r["value"] for r in here if r["metric"] == "median_firings" and r["value"]]
         context = (
@@ -116,11 +118,18 @@ def _sections(rows: Sequence[Row], width: str) -> list[page.Section]:
         name = "sharing-" + "".join(c if c.isalnum() else "-" for c in sae).strip("-")
         plot = sharing.sharing_plot(data, width=width, x_label="share", names=RULES)
         caption = f"Declared and true sharing, {who}: {context} {CONDITIONS}"
+        shown = [tables.plain(table, title=f"Sharing, {who}", note=context)]
+        asked = [r for r in of_sae if by_protocol(r)]
+        if asked:
+            title = f"Published protocols, {who}"
+            shown.append(
+                tables.plain(protocol_cells(asked, RULES), title=title, note=READ_PROTOCOLS)
+            )
         found.append(
             page.Section(
                 f"When are features called shared? {who}",
                 READ_SHARING,
-                (tables.plain(table, title=f"Sharing, {who}", note=context),),
+                tuple(shown),
                 (page.Captioned(plot, caption, name),),
             )
         )
@@ -176,6 +185,8 @@ def _errors(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for sae in dict.fromkeys(r["sae"] for r in errors):
         for rule in dict.fromkeys(r["variant"] for r in errors):
             here = [r for r in errors if (r["sae"], r["variant"]) == (sae, rule)]
+            if not here:  # protocols that this architecture was not put through
+                continue
             stated = [r for r in here if r["factor_stated_use"]]
             found.append(
                 {

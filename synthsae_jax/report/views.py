@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-# imported for the pages they register
-from synthsae_jax.report import recovery_page, sharing_page  # noqa: F401
+import importlib
+import pkgutil
+
+import synthsae_jax.report
 from synthsae_jax.report.folder_page import all_tables, figure, figure_names, summary, write_report
 
 __all__ = ["all_tables", "figure", "figure_names", "summary", "write_report"]
+
+# for the pages that they register
+for _file in pkgutil.iter_modules(synthsae_jax.report.__path__):
+    if _file.name.endswith("_page"):
+        importlib.import_module(f"synthsae_jax.report.{_file.name}")

@@ -9,6 +9,7 @@ from typing import Any
 from synthsae_jax.errors import check_choice
 from synthsae_jax.io.rows import Row
 from synthsae_jax.registry import Registry
+from synthsae_jax.suite.claims import Claim
 
 SCALES = ("smoke", "small", "standard", "full")
 PILOTS = ("smoke", "small")  # may not be cited
@@ -31,6 +32,7 @@ class Cell:
     flops: float  # rough, of training
     memory: float  # bytes, rough
     programs: tuple[str, ...]  # names of what gets compiled; equal names compile once
+    pairs: int = 0  # pairs of SAEs scored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +52,19 @@ class Benchmark:
     cells: Callable[[str, str], Sequence[Cell]]
     by: tuple[str, ...]  # columns that tell the settings of its table apart
     metrics: tuple[str, ...]  # shown in its table, in order
+    claims: tuple[Claim, ...] = ()  # judged when a run is complete
 
     def spec(self, scale: str, salt: str) -> dict[str, Any]:
         """What is hashed into the manifest: everything that decides the numbers."""
-        return {
+        given = {
             "benchmark": self.id,
             "scale": scale,
             "salt": salt,
             "cells": [{"name": c.name, **c.spec} for c in self.cells(scale, salt)],
         }
+        if self.claims:
+            given["claims"] = [claim.spec() for claim in self.claims]
+        return given
 
 
 benchmarks: Registry[Benchmark] = Registry("benchmark")

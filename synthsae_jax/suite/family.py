@@ -12,6 +12,7 @@ from synthsae_jax.worlds import (
     Instance,
     InstanceConfig,
     World,
+    departures,
     gram_correlation,
     init_instance,
     stack,
@@ -116,7 +117,9 @@ def plain_view(instance: Instance) -> Instance:
 
     return instance.replace(
         dictionary=pick(instance.dictionary),
-        present=jnp.ones(n, bool),
+        # a model with learned geometry may lack both
+        present=first | instance.present[n:],
         keep=pick(instance.keep),
         gain=pick(instance.gain),
+        departure=departures.pick(instance.departure, first),
     )

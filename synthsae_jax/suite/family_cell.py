@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from synthsae_jax.io.rows import Row
 from synthsae_jax.suite import sharing, table
 from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.family import Condition, Family, init_family
+from synthsae_jax.suite.family_protocols import ProtocolPlan, score_protocols
+from synthsae_jax.suite.family_truth import every_truth
 from synthsae_jax.suite.seeds import run_seed
+from synthsae_jax.suite.study import Subject, subjects
 from synthsae_jax.training import TrainConfig, TrainResult, train
 
 
@@ -31,6 +34,8 @@ class FamilyPlan:
     n_match: int
     target_l0: float
     own_streams: bool = True  # False: the runs of an instance read one stream; pairs never do
+    every_truth: bool = False  # bands over all truths, not only those of firing counts
+    protocols: ProtocolPlan | None = None  # None: rules alone
 
     @property
     def members(self) -> int:
@@ -73,12 +78,14 @@ def compute(
         progress=lambda done, total, _: tick(0.05 + 0.6 * done / total, "training"),
     )
     runs = sharing.Runs.trained(label, result)
-    scores = sharing.score_family(
-        family, runs, plan.n_match, plan.number, lambda done, what: tick(0.65 + 0.35 * done, what)
-    )
+    members = subjects(label, result, family.instances)
+    if plan.every_truth:
+        tick(0.65, f"{label}, truth")
+        truth = every_truth(members, family.registry("factors"), plan.n_match, plan.number)
+        runs = dataclasses.replace(runs, truth=truth)
     diverged = result.status != "ok"
-    scores = [s for s in scores if not _lost(s, plan, diverged)]
-    return _rows(plan, scores, label, lambda i, r: _columns(plan, result, label, i, r))
+    columns = lambda i, r: _columns(plan, result, label, i, r)
+    return _scored(plan, family, runs, members, diverged, columns, tick, begin=0.7)
 
 
 def compute_oracle(plan: FamilyPlan, tick: Tick) -> list[Row]:
@@ -87,33 +94,51 @@ def compute_oracle(plan: FamilyPlan, tick: Tick) -> list[Row]:
     tick(0.0, "building the family")
     family = build_family(plan)
     runs = sharing.oracle(family, preset.d_sae)
-    scores = sharing.score_family(family, runs, plan.n_match, plan.number, tick)
+    members = sharing.oracle_subjects(family, runs)
     first = plan.number * plan.members
 
     def columns(i: int, r: int) -> dict[str, Any]:
         name = f"oracle-{plan.world_seed}-{first + i}"
         return {"sae": sharing.ORACLE, "instance": first + i, "run_id": name}
 
-    return _rows(plan, scores, sharing.ORACLE, columns)
+    whole = np.zeros((plan.members, 1), bool)
+    return _scored(plan, family, runs, members, whole, columns, tick, begin=0.0)
 
 
-def _rows(plan: FamilyPlan, scores: Sequence[sharing.PairScore], label: str, columns) -> list[Row]:
+def _scored(
+    plan: FamilyPlan,
+    family: Family,
+    runs: sharing.Runs,
+    members: Sequence[Sequence[Subject]],
+    lost: np.ndarray,
+    columns: Callable[[int, int], Mapping[str, Any]],
+    tick: Tick,
+    begin: float,
+) -> list[Row]:
+    """Rows of rules, then of protocols; pairs with a lost run (bool [I, R]) are left out."""
+    if runs.truth is None:
+        truth = sharing.truth_maps(family, runs, plan.n_match, plan.number)
+        runs = dataclasses.replace(runs, truth=truth)
+    middle = (1 + begin) / 2 if plan.protocols else 1.0
+    told = lambda lo, hi: lambda done, what: tick(lo + (hi - lo) * done, what)
+    scores = sharing.score_family(family, runs, plan.n_match, plan.number, told(begin, middle))
     shared = table.Shared(plan.benchmark, plan.preset, plan.world_seed, plan.config, plan.target_l0)
     place = {c.name: i + 1 for i, c in enumerate(plan.conditions)}
-    return table.pair_rows(
-        shared,
-        scores,
-        label,
-        lambda s: (columns(0, s.run), columns(place[s.condition], s.run)),
-    )
+    sides = lambda s: (columns(0, s.run), columns(place[s.condition], s.run))
+    kept = [s for s in scores if not (lost[0, s.run] or lost[place[s.condition], s.run])]
+    rows = table.pair_rows(shared, kept, runs.name, sides)
+    if plan.protocols is not None:
+        assert runs.truth is not None
+        told_here = told(middle, 1.0)
+        number = plan.number
+        found = score_protocols(
+            family, members, runs.truth[0], plan.protocols, number, told_here, lost
+        )
+        rows += table.protocol_rows(shared, found, sides)
+    return rows
 
 
 def _columns(plan: FamilyPlan, result: TrainResult, label: str, i: int, r: int) -> dict[str, Any]:
     shared = table.Shared(plan.benchmark, plan.preset, plan.world_seed, plan.config)
     first = plan.number * plan.members
     return {**table.run_columns(shared, result, first + i, i, r), "sae": label}
-
-
-def _lost(score: sharing.PairScore, plan: FamilyPlan, diverged: np.ndarray) -> bool:
-    place = 1 + [c.name for c in plan.conditions].index(score.condition)
-    return bool(diverged[0, score.run] or diverged[place, score.run])

@@ -16,6 +16,7 @@ from synthsae_jax.io import atomic, configs, results
 from synthsae_jax.io import manifest as manifests
 from synthsae_jax.suite.base import PILOTS, Benchmark, Cell, check_scale
 from synthsae_jax.suite.canaries import canaries
+from synthsae_jax.suite.claims import VERDICTS, judge, write_verdicts
 from synthsae_jax.suite.progress import progress
 from synthsae_jax.suite.result import Result
 
@@ -43,6 +44,8 @@ def execute(
     manifest = manifests.read_manifest(out)
     todo = [cell for cell in cells if cell.name not in done]
     if not todo:
+        if benchmark.claims and not (out / VERDICTS).exists():
+            _judge(benchmark, scale, out)
         return Result(out)
     weights = {cell.name: max(cell.flops, 1.0) for cell in cells}
     total = sum(weights.values())
@@ -67,8 +70,15 @@ def execute(
         # Ctrl-C too: what is finished stays, and the folder says that something is missing
         manifests.write_manifest(out, manifests.finish(manifest, "interrupted"))
         raise
+    if benchmark.claims:
+        _judge(benchmark, scale, out)
     manifests.write_manifest(out, manifests.finish(manifest, "completed"))
     return Result(out)
+
+
+def _judge(benchmark: Benchmark, scale: str, out: Path) -> None:
+    found = judge(benchmark.claims, results.read_rows(out / results.RESULTS))
+    write_verdicts(out, benchmark.id, scale in PILOTS, found)
 
 
 def plan(benchmark: Benchmark, scale: str, salt: str = "") -> str:
@@ -85,6 +95,7 @@ def plan(benchmark: Benchmark, scale: str, salt: str = "") -> str:
         f"  cells      {len(cells)}",
         f"  runs       {sum(cell.runs for cell in cells)} SAEs",
         f"  samples    {sum(cell.runs * cell.samples for cell in cells):,} for training",
+        f"  pairs      {sum(cell.pairs for cell in cells):,} of SAEs scored",
         f"  compiles   {len(programs)} programs: {', '.join(programs)}",
         f"  memory     about {_bytes(max(cell.memory for cell in cells))} for the largest cell",
         f"  time       about {_duration(seconds)} here: an estimate from a matrix product "

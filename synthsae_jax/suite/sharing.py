@@ -12,20 +12,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import matching
+from synthsae_jax.matching.truth_sweep import Band
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.metrics.reference import OracleCodes, most_frequent
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.rules import PairView, rules
+from synthsae_jax.suite.study import Subject
 from synthsae_jax.worlds import expected_rates, stack
 from synthsae_jax.worlds.inputs import bare
 
 ORACLE = "oracle"
-# the default truth first, then the band over methods and thresholds that stands beside it
+# the default truth first, then what can be read from firing counts alone: the band beside it unless
+# `Runs.truth` brings a wider one (see `family_truth`)
 TRUTHS = (
     ("agree", 0.7, 0.5),
     *((method, t, t) for method in ("geometric", "functional", "agree") for t in (0.5, 0.7, 0.9)),
+)
+# quantities of a report that stand with their band
+BANDED = (
+    "true_universality",
+    "precision",
+    "false_universality",
+    "artefact_rate",
+    "metric_bias",
 )
 
 
@@ -37,7 +48,8 @@ class Runs:
     reconstruct: Any  # static: (run, codes, x) -> (latents, x_hat)
     runs: Any  # pytree [I, R, ...]
     W_dec: np.ndarray  # [I, R, L, D]
-    truth: np.ndarray | None = None  # int [truths, I, R, L] where known beforehand
+    # int [truths, I, R, L] where known beforehand: the default first, the others make the band
+    truth: np.ndarray | None = None
 
     @classmethod
     def trained(cls, name: str, result: Any) -> Runs:
@@ -57,7 +69,7 @@ class PairScore:
     features_shared: float  # share of A's features that B has
     stated_use: bool
     report: dict[str, float]  # `matching.match_report`
-    true_band: tuple[float, float]  # true universality: least and most over `TRUTHS`
+    bands: dict[str, Band]  # least and most of each of `BANDED` over the truths
     tokens: int
     median_firings: float
 
@@ -78,11 +90,20 @@ def oracle(family: Family, n_latents: int) -> Runs:
     return Runs(ORACLE, OracleCodes(2 * family.base.n_base), runs, w_dec, truth=ids[None])
 
 
+def oracle_subjects(family: Family, runs: Runs) -> list[list[Subject]]:
+    """Oracles one by one, [I][1]: they have no encoder, since they are told the codes."""
+    pick = lambda i: jax.tree.map(lambda leaf: np.asarray(leaf[i, 0]), runs.runs)
+    return [
+        [Subject(ORACLE, runs.reconstruct, pick(i), x, np.asarray(runs.W_dec[i, 0]), None)]
+        for i, x in enumerate(family.instances)
+    ]
+
+
 def score_family(
     family: Family, runs: Runs, n_samples: int, seed: int, tick: Tick
 ) -> list[PairScore]:
     """All conditions and rules for each pair (A's run r, B's run r); no pair shares a seed."""
-    truth = runs.truth if runs.truth is not None else _truth(family, runs, n_samples, seed)
+    truth = runs.truth if runs.truth is not None else truth_maps(family, runs, n_samples, seed)
     side = lambda i: jax.tree.map(lambda leaf: leaf[i], runs.runs)
     a = family.reference
     found: list[PairScore] = []
@@ -117,7 +138,7 @@ def _score_pair(family, i, rule, run, view, truth_a, truth_b, shared) -> PairSco
         for of_a, of_b in zip(truth_a, truth_b)
     ]
     report = reports[0]
-    true = [r["true_universality"] for r in reports]
+    over_truths = {name: np.array([r[name] for r in reports]) for name in BANDED}
     base = alive_b.sum() if rules[rule].many_to_one else min(alive_a.sum(), alive_b.sum())
     return PairScore(
         condition=condition.name,
@@ -127,14 +148,14 @@ def _score_pair(family, i, rule, run, view, truth_a, truth_b, shared) -> PairSco
         features_shared=shared,
         stated_use=rules[rule].stated_use(condition),
         report=report,
-        true_band=(min(true), max(true)),
+        bands=matching.bands(over_truths),
         tokens=int(counts.n),
         median_firings=pairs.median_firings(counts),
     )
 
 
-def _truth(family: Family, runs: Runs, n_samples: int, seed: int) -> np.ndarray:
-    """Truth maps [truths, I, R, L], one per entry of `TRUTHS`."""
+def truth_maps(family: Family, runs: Runs, n_samples: int, seed: int) -> np.ndarray:
+    """Truth maps [truths, I, R, L], one per entry of `TRUTHS`, from one set of firing counts."""
     instances = stack(list(family.instances))
     world = family.registry("factors")
     counts = pairs.truth_counts(runs.reconstruct, world, instances, runs.runs, n_samples, seed)

@@ -7,7 +7,7 @@ import datetime
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -15,9 +15,13 @@ import numpy as np
 from synthsae_jax.io import configs
 from synthsae_jax.io import manifest as manifests
 from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.suite.sharing import PairScore
 from synthsae_jax.training import TrainConfig
 from synthsae_jax.training.runs import registered
+
+if TYPE_CHECKING:  # they read pairs, and what reads pairs makes rows
+    from synthsae_jax.matching.truth_sweep import Band
+    from synthsae_jax.suite.family_protocols import ProtocolScore
+    from synthsae_jax.suite.sharing import PairScore
 
 _NOT_METRICS = ("n_eval",)
 PAIRED = ("run_id", "instance", "init_seed", "data_seed")
@@ -139,8 +143,7 @@ def pair_rows(
             "declared_shared": score.declared,
             "features_shared": score.features_shared,
             "sharing_error": abs(score.declared - score.features_shared),
-            "true_universality_least": score.true_band[0],
-            "true_universality_most": score.true_band[1],
+            **banded(score.bands),
             "median_firings": score.median_firings,
             **{name: score.report[name] for name in PAIR_METRICS},
         }
@@ -149,12 +152,7 @@ def pair_rows(
                 make_row(
                     **shared.columns(),
                     **a,
-                    **{f"{name}_b": b[name] for name in PAIRED if name in b},
-                    same_instance=False,
-                    same_init=False,
-                    same_data=False,
-                    same_dictionary=score.condition == "identical",
-                    condition=score.condition,
+                    **_second(b, score.condition),
                     metric=metric,
                     variant=score.rule,
                     n_eval=score.tokens,
@@ -164,6 +162,63 @@ def pair_rows(
                 )
             )
     return rows
+
+
+def protocol_rows(
+    shared: Shared,
+    scores: Sequence[ProtocolScore],
+    sides: Callable[[ProtocolScore], tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> list[Row]:
+    """A row per pair, protocol and metric; the null's mean is the level `<protocol>/chance`."""
+    rows = []
+    for score in scores:
+        a, b = sides(score)
+        columns = {
+            **shared.columns(),
+            **a,
+            **_second(b, score.condition),
+            "n_eval": score.tokens,
+            "factor_stated_use": score.stated_use,
+        }
+        rows += [
+            make_row(
+                **columns,
+                metric=metric,
+                variant=score.protocol,
+                **valued(value, reason=score.reasons.get(metric, "")),
+            )
+            for metric, value in score.numbers.items()
+        ]
+        rows.append(
+            make_row(
+                **columns,
+                metric="protocol_number",
+                variant=f"{score.protocol}/chance",
+                **valued(score.chance, reason=score.reasons["protocol_p"]),
+            )
+        )
+    return rows
+
+
+def _second(b: Mapping[str, Any], condition: str) -> dict[str, Any]:
+    """The columns of a pair's second run, and what the two runs share."""
+    return {
+        **{f"{name}_b": b[name] for name in PAIRED if name in b},
+        "same_instance": False,
+        "same_init": False,
+        "same_data": False,
+        "same_dictionary": condition == "identical",
+        "condition": condition,
+    }
+
+
+def banded(bands: Mapping[str, Band]) -> dict[str, float]:
+    """Both ends of each band, as metrics `<quantity>_least` and `<quantity>_most`."""
+    return {
+        f"{name}_{end}": value
+        for name, band in bands.items()
+        for end, value in (("least", band.lo), ("most", band.hi))
+    }
 
 
 def level_rows(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthsae_jax import worlds
 from synthsae_jax.registry import Explanation, explain_metric
-from synthsae_jax.suite import family, family_cell
+from synthsae_jax.suite import family, family_cell, sharing
 from synthsae_jax.suite.base import Benchmark, Cell, benchmarks
+from synthsae_jax.suite.family_protocols import ProtocolPlan
+from synthsae_jax.suite.family_truth import SETTINGS
+from synthsae_jax.suite.protocols import protocols
 from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import world_seed
 
@@ -39,6 +43,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "dead_window": 50,
         "architectures": ("topk",),
         "conditions": ("rotated", "disjoint_independent"),
+        "protocols": {"n_tokens": 2048, "draws": 2, "level_draws": 4},
+        "oracle_protocols": False,
     },
     "small": {
         "preset": "mini",
@@ -48,6 +54,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "seeds": 2,
         "n_train": 512_000,
         "n_match": 98_304,
+        "protocols": {"n_tokens": 8192, "draws": 19, "level_draws": 20},
         "batch_size": 512,
         "lr": 1e-2,
         "dead_window": 100,
@@ -60,6 +67,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "seeds": 2,
         "n_train": 4_096_000,
         "n_match": 294_912,
+        "protocols": {"n_tokens": 32_768, "draws": 19},
         "batch_size": 1024,
         "lr": 1e-3,
         "dead_window": 500,
@@ -72,6 +80,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "seeds": 2,
         "n_train": 20_480_000,
         "n_match": 999_424,
+        "protocols": {"n_tokens": 65_536, "draws": 19},
         "batch_size": 1024,
         "lr": 5e-4,
         "dead_window": 1000,
@@ -103,10 +112,19 @@ def family_cells(benchmark: str, size: Mapping[str, Any], seed: int, index: int)
         config=train_config(size),
         n_match=size["n_match"],
         target_l0=float(size["target_l0"]),
+        every_truth=True,
+        protocols=ProtocolPlan(**size["protocols"]) if size.get("protocols") else None,
     )
     weights = 2 * preset.d_sae * preset.instance.hidden_dim
     n_runs = plan.members * plan.seeds
-    spec = {**size, "conditions": chosen, "world_seed": seed, "seeds": {"world": seed}}
+    spec = {
+        **size,
+        "conditions": chosen,
+        "world_seed": seed,
+        "seeds": {"world": seed},
+        "truths": [{"method": method, **rule._asdict()} for method, rule in SETTINGS],
+        "asked": {name: protocols[name].version for name in protocols},
+    }
     found = []
     for name in size.get("architectures", ARCHITECTURES):
         k = round(size["target_l0"]) if name == "topk" else size["target_l0"]
@@ -119,18 +137,25 @@ def family_cells(benchmark: str, size: Mapping[str, Any], seed: int, index: int)
                 samples=size["n_train"],
                 flops=6.0 * weights * size["n_train"] * n_runs,
                 memory=4.0 * (4 * weights + 6 * size["batch_size"] * preset.d_sae) * n_runs,
-                programs=(f"{name}: training", f"{name}: truth", f"{name}: pairs", "sampling"),
+                programs=(
+                    *(f"{name}: {what}" for what in ("training", "truth", "pairs")),
+                    "protocols",
+                    "sampling",
+                ),
             )
         )
+    bare = dataclasses.replace(plan, protocols=None)
     oracle = Cell(
         name=f"family{index}/oracle",
         spec={**spec, "sae": "oracle"},
-        compute=functools.partial(family_cell.compute_oracle, plan),
+        compute=functools.partial(
+            family_cell.compute_oracle, plan if size.get("oracle_protocols", True) else bare
+        ),
         runs=0,
         samples=0,
         flops=2.0 * weights * size["n_match"] * plan.members,
         memory=4.0 * 2 * preset.world.n_features * preset.d_sae * plan.members,
-        programs=("oracle: pairs", "sampling"),
+        programs=("oracle: pairs", "protocols", "sampling"),
     )
     return [*found, oracle]
 
@@ -194,12 +219,33 @@ explain_metric(
         range=">= 1",
     ),
 )
-for _name, _word in (("true_universality_least", "least"), ("true_universality_most", "most")):
-    explain_metric(
-        _name,
-        Explanation(
-            what=f"The {_word} true universality over ways of telling what a latent tracks.",
-            formula="over geometric, functional and agreeing truth at thresholds .5, .7 and .9",
-            range="[0, 1]",
-        ),
-    )
+explain_metric(
+    "protocol_number",
+    Explanation(
+        what="A published protocol's own number for the pair; the variant names the protocol.",
+        formula="see the protocol (synthsae explain NAME)",
+        chance="the mean of its first null, as variant NAME/chance",
+        undefined="inputs that the protocol needs are missing, or nothing was matched",
+    ),
+)
+explain_metric(
+    "protocol_p",
+    Explanation(
+        what="The p-value of a protocol's own number under its first null.",
+        formula="(1 + draws that reach it) / (1 + draws)",
+        range="(0, 1]",
+        undefined="the protocol has no null that is about its number",
+    ),
+)
+for _name in sharing.BANDED:
+    for _end, _word in (("least", "least"), ("most", "largest")):
+        explain_metric(
+            f"{_name}_{_end}",
+            Explanation(
+                what=f"The {_word} {_name} over ways of telling what a latent tracks.",
+                formula="over all truth methods at thresholds .5, .6, .7, .8 and .9 and the "
+                "default (universality); over geometric, functional and agreeing truth at .5, .7 "
+                "and .9 (the main job)",
+                undefined="where no way defines it",
+            ),
+        )

@@ -36,8 +36,8 @@ def dustbin_count(view: View) -> Numbers:
 
 def judged(view: View) -> Numbers:
     """Pairs as a share of the smaller side's latents that fire often enough to be judged."""
-    s = view.found.evidence.s
-    n = min(int(np.isfinite(s).any(1).sum()), int(np.isfinite(s).any(0).sum()))
+    best = [view.found.evidence.best_scores(axis) for axis in (0, 1)]
+    n = min(int((~np.isnan(v)).sum()) for v in best)
     size = view.pairs[0].size
     reason = "no latent fires often enough to be judged"
     return {"shared_of_judged": (size / n, "") if n else (float("nan"), reason)}

@@ -73,7 +73,7 @@ def published_correlation(
 ) -> np.ndarray:
     """Pairs that correlate by more than a fixed number."""
     n = max(int(evidence.counts.n), 1)
-    return np.asarray(evidence.s, np.float64)[row, col] * (n - 1) / n > above
+    return evidence.scores(row, col).astype(np.float64) * (n - 1) / n > above
 
 
 def about(

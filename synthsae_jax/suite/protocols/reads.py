@@ -95,12 +95,8 @@ def order(view: View) -> Numbers:
 
 def best_of_either(view: View) -> Numbers:
     """Mean over a side's living latents of the best score with the other side's, both ways."""
-    s = view.found.evidence.s
-    with_partner = [np.isfinite(side).any(1) for side in (s, s.T)]
-    best = [
-        np.where(np.isfinite(side[rows]), side[rows], -np.inf).max(1)
-        for side, rows in zip((s, s.T), with_partner)
-    ]
+    best = [view.found.evidence.best_scores(axis) for axis in (0, 1)]
+    best = [v[~np.isnan(v)] for v in best]
     means = [(float(v.mean()), "") if v.size else (NAN, "no pair has a score") for v in best]
     return {"a_to_b": means[0], "b_to_a": means[1]}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.sparse import issparse
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching import Pipeline, SideInputs, null_pairs, nulls, with_token_bins
@@ -49,7 +50,22 @@ def run_protocol(
     `matching.nulls` under which the whole protocol is run as well. Deterministic in the key.
     What the inputs do not allow is NaN with a reason, not an error.
     """
-    protocol = protocols[name]
+    options: dict[str, Any] = {"key": key, "draws": draws, "context": context}
+    return run_recipe(name, protocols[name], a, b, more_nulls=more_nulls, **options)
+
+
+def run_recipe(
+    name: str,
+    protocol: Protocol,
+    a: SideInputs,
+    b: SideInputs,
+    *,
+    key: Array,
+    draws: int = 99,
+    context: Context | None = None,
+    more_nulls: tuple[str, ...] = (),
+) -> ProtocolResult:
+    """`run_protocol` for a protocol that is not, or not in this form, in the registry."""
     context = context or Context()
     require(draws == 0 or draws > 1, f"a null needs more than one draw, or 0; given {draws}.")
     steps = (*protocol.nulls, *(of_side(n) for n in more_nulls))
@@ -106,6 +122,8 @@ def _read(protocol: Protocol, view: View) -> Numbers:
 def _alive(side: SideInputs, n: int) -> np.ndarray:
     if side.latents is None:
         return np.ones(n, bool)
+    if issparse(side.latents):
+        return np.bincount(side.latents.indices, minlength=n) > 0
     return (np.asarray(side.latents) != 0).any(0)
 
 
@@ -171,7 +189,7 @@ def _levelled(
 
     Chance pairs of about `_LEVEL_PAIRS`: enough draws that a p-value can be small, at most 100.
     """
-    width = min(np.asarray(side.latents).shape[1] for side in (a, b))
+    width = min(np.shape(side.latents)[1] for side in (a, b))
     draws = context.level_draws or int(np.clip(math.ceil(2 * _LEVEL_PAIRS / width), 1, 100))
     binned = with_token_bins(a, b) if b.token_bins is None else (a, b)
     keys = jax.random.split(key, draws)

@@ -1,0 +1,48 @@
+"""Plain calibrators of a row's best score, fitted on the same rows, to hold the matcher against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from synthsae_jax.matching.credence_laws import WEIGHT_FORMS
+from synthsae_jax.suite.credence_rows import Rows
+
+
+def baselines(form: str, dev: Rows) -> dict[str, Any]:
+    """Calibrators that give a probability at once: logistic and isotonic.
+
+    log-odds = a + b atanh(s) + c log(n p_i) + d log(n p_j); isotonic in the score alone.
+    """
+    order = np.argsort(dev.best, kind="stable")
+    shares = isotonic_regression(dev.right[0][order].astype(float)).x
+    weights = logistic(_columns(form, dev), dev.right[0])
+    return {
+        "logistic": lambda rows: _sigmoid(_columns(form, rows) @ weights),
+        "isotonic": lambda rows: np.interp(rows.best, dev.best[order], shares),
+    }
+
+
+def logistic(x: np.ndarray, y: np.ndarray, rounds: int = 30) -> np.ndarray:
+    """Weights of a logistic regression by Newton's method, with a small ridge."""
+    weights, ridge = np.zeros(x.shape[1]), 1e-3 * np.eye(x.shape[1])
+    for _ in range(rounds):
+        p = _sigmoid(x @ weights)
+        slope = x.T @ (y - p) - ridge @ weights
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + ridge, slope)
+        weights = weights + np.clip(step, -2, 2)
+    return weights
+
+
+def _columns(form: str, rows: Rows) -> np.ndarray:
+    score = np.arctanh(np.clip(rows.best, -0.999, 0.999))
+    parts = [np.ones(len(rows)), score]
+    if form not in WEIGHT_FORMS:
+        parts += [np.log(rows.firings), np.log(rows.best_firings)]
+    return np.stack(parts, axis=1)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -40, 40)))

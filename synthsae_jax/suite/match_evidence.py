@@ -1,0 +1,160 @@
+"""Which latents of two SAEs may be alike: candidates with their scores, at any width.
+
+The matrix of all scores never exists: codes are counted for a block of A's latents at a time, and
+of each block the best partners of every row and every column are kept. On the host.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import sparse
+
+from synthsae_jax.errors import require
+from synthsae_jax.matching import Matching, count_blocks
+from synthsae_jax.matching.pruned import assign_candidates
+
+CANDIDATES = 32  # of every latent, both ways
+_ROWS = 1024  # latents of A at a time
+
+Block = tuple[int, np.ndarray]  # first row, scores [rows, L_b]; -inf where there is none
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """Scores of the candidate pairs of two SAEs: for each latent its best partners, both ways."""
+
+    score: str
+    shape: tuple[int, int]
+    row: np.ndarray  # int [C]
+    col: np.ndarray  # int [C]
+    value: np.ndarray  # float32 [C]
+    # float [L_a]: no pair of a row that is no candidate scores above this
+    beyond: np.ndarray
+
+    def best(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """Each latent's best partner (int, -1: none) and its score (NaN); axis 0: of A, 1: of B.
+
+        Of equal scores the lower index wins.
+        """
+        mine, other = (self.row, self.col) if axis == 0 else (self.col, self.row)
+        order = np.lexsort((other, -self.value, mine))
+        first = order[np.unique(mine[order], return_index=True)[1]]
+        partner = np.full(self.shape[axis], -1)
+        score = np.full(self.shape[axis], np.nan)
+        partner[mine[first]], score[mine[first]] = other[first], self.value[first]
+        return partner, score
+
+
+def candidates(
+    score: str, shape: tuple[int, int], blocks: Iterator[Block], k: int = CANDIDATES
+) -> Evidence:
+    """The `k` best partners of every row and of every column, of scores that come in blocks."""
+    n_a, n_b = shape
+    k_a, k_b = min(k, n_b), min(k, n_a)
+    rows, cols, values = [], [], []
+    beyond = np.full(n_a, -np.inf)
+    top = np.full((n_b, k_b), -np.inf, np.float32)
+    top_row = np.zeros((n_b, k_b), np.int64)
+    for start, s in blocks:
+        at = np.argpartition(-s, k_a - 1, axis=1)[:, :k_a]
+        kept = np.take_along_axis(s, at, 1)
+        here = np.repeat(np.arange(start, start + len(s)), k_a)
+        rows.append(here)
+        cols.append(at.ravel())
+        values.append(kept.ravel())
+        if k_a < n_b:
+            beyond[start : start + len(s)] = kept.min(1)
+        # the best so far and this block's, of every column
+        both = np.concatenate([top, s.T], axis=1)
+        best = np.argpartition(-both, k_b - 1, axis=1)[:, :k_b]
+        top = np.take_along_axis(both, best, 1)
+        old = np.take_along_axis(top_row, np.minimum(best, k_b - 1), 1)
+        top_row = np.where(best < k_b, old, start + best - k_b)
+    rows.append(top_row.ravel())
+    cols.append(np.repeat(np.arange(n_b), k_b))
+    values.append(top.ravel())
+    row, col, value = (np.concatenate(part) for part in (rows, cols, values))
+    finite = np.isfinite(value)
+    pair, first = np.unique(row[finite] * n_b + col[finite], return_index=True)
+    return Evidence(score, shape, pair // n_b, pair % n_b, value[finite][first], beyond)
+
+
+def of_codes(a: sparse.csr_matrix, b: sparse.csr_matrix, k: int = CANDIDATES) -> Evidence:
+    """Candidates by Pearson correlation of codes `[n, L_a]`, `[n, L_b]` on the same tokens.
+
+    Latents that never fire have no score; those that never vary have 0.
+    """
+    name = "activation_pearson"
+    return candidates(name, (a.shape[1], b.shape[1]), score_blocks(name, a, b), k)
+
+
+def of_rows(name: str, a: np.ndarray, b: np.ndarray, k: int = CANDIDATES) -> Evidence:
+    """Candidates by cosine of rows `[L_a, D]`, `[L_b, D]`."""
+    return candidates(name, (len(a), len(b)), cosine_blocks(a, b), k)
+
+
+def score_blocks(
+    name: str, a: sparse.csr_matrix, b: sparse.csr_matrix, rows: int = _ROWS
+) -> Iterator[Block]:
+    """A score read from counts, for a block of A's latents with all of B's.
+
+    -inf where it is undefined or a latent never fires.
+    """
+    for part, counts in count_blocks(a, b, rows=rows):
+        s = np.asarray(counts.score(name))
+        living = np.asarray(counts.alive_a)[:, None] & np.asarray(counts.alive_b)[None, :]
+        yield part.start, np.where(living & np.isfinite(s), s, -np.inf)
+
+
+def cosine_blocks(a: np.ndarray, b: np.ndarray) -> Iterator[Block]:
+    """Cosines of a block of A's rows with all of B's; 0 for a zero row."""
+    require(a.shape[1] == b.shape[1], f"cosines need one space; given {a.shape[1]}, {b.shape[1]}.")
+    unit = lambda v: v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-8)
+    one, other = unit(np.asarray(a, np.float32)), unit(np.asarray(b, np.float32))
+    for start in range(0, len(a), _ROWS):
+        yield start, one[start : start + _ROWS] @ other.T
+
+
+def matched(evidence: Evidence, floor: float = 0.0) -> Matching:
+    """The one-to-one pairs above `floor` with the largest total, among the candidates.
+
+    `gap` bounds what a pair outside of the candidates could have added: with prices p of columns,
+    no assignment is worth more than `sum_i max(0, best_i) + sum_j p_j`, where best_i is the largest
+    excess over its price of row i's candidates, or of what is beyond them at no price.
+    """
+    e = evidence
+    found = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)
+    excess = np.where(np.isfinite(e.beyond), e.beyond - floor, -np.inf)
+    np.maximum.at(excess, e.row, e.value - floor - found.price[e.col])
+    bound = np.maximum(excess, 0.0).sum() + found.price.sum()
+    order = np.argsort(found.row)
+    row, col = found.row[order], found.col[order]
+    return Matching(
+        row=row.astype(np.int32),
+        col=col.astype(np.int32),
+        score=scores_of(e, row, col),
+        valid=np.ones(row.size, bool),
+        gap=np.float32(max(bound - found.total, 0.0)),
+    )
+
+
+def scores_of(evidence: Evidence, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Scores of given candidate pairs, float32 `[M]`."""
+    e = evidence
+    at = np.searchsorted(e.row * e.shape[1] + e.col, row.astype(np.int64) * e.shape[1] + col)
+    return e.value[at]
+
+
+def joint_of(
+    a: sparse.csr_matrix, b: sparse.csr_matrix, row: np.ndarray, col: np.ndarray
+) -> np.ndarray:
+    """On how many tokens the two latents of each given pair fire together, int `[M]`."""
+    one, other = a.tocsc(), b.tocsc()
+    ends: Callable[[sparse.csc_matrix, int], np.ndarray] = lambda m, i: m.indices[
+        m.indptr[i] : m.indptr[i + 1]
+    ]
+    found = [np.intersect1d(ends(one, i), ends(other, j), True).size for i, j in zip(row, col)]
+    return np.array(found, np.int64)

@@ -1,0 +1,172 @@
+"""What `match_saes` is given, read and checked: SAEs, activations or codes on paired tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.io.any_sae import LoadedSAE, load_sae
+from synthsae_jax.io.codes import load_codes
+from synthsae_jax.suite.progress import Reporter
+
+PathLike = str | os.PathLike[str]
+MODES = ("acts", "codes", "weights_only")
+_BLOCK_BYTES = 64 << 20  # of dense codes, or activations, at a time
+_MOST_CODES = 1 << 30  # values that are not 0, of one SAE: 8 GB
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One SAE with what is known of its latents."""
+
+    name: str
+    loaded: LoadedSAE
+    codes: sparse.csr_matrix | None = None  # float32 [n, L]
+    acts: np.ndarray | None = None  # [n, D], memory-mapped
+    read: Path | None = None  # the file of activations or codes
+
+    @property
+    def fired(self) -> np.ndarray | None:
+        """int [L]: tokens on which each latent fires."""
+        if self.codes is None:
+            return None
+        return np.bincount(self.codes.indices, minlength=self.codes.shape[1])
+
+
+def read_sides(
+    paths: Sequence[PathLike],
+    acts: Sequence[PathLike],
+    codes: Sequence[PathLike],
+    weights_only: bool,
+    report: Reporter,
+) -> list[Side]:
+    """The SAEs with their codes on paired tokens; what does not fit together is a `ConfigError`."""
+    require(len(paths) >= 2, f"match takes two SAEs or more; given {len(paths)}.")
+    given = [name for name, v in zip(MODES, (acts, codes, weights_only)) if v]
+    require(
+        len(given) == 1,
+        "match takes one of --acts (model activations on paired tokens), --codes (latents on "
+        f"paired tokens) and --weights-only; given {' and '.join(given) or 'none'}.",
+    )
+    _check_files(len(paths), [Path(p) for p in acts], [Path(p) for p in codes])
+    loaded = [load_sae(path) for path in paths]
+    sides = [Side(name, sae) for name, sae in zip(_names(paths), loaded)]
+    if weights_only:
+        return sides
+    if codes:
+        read = [(Path(p), _codes(Path(p), side.loaded)) for p, side in zip(codes, sides)]
+        _check_tokens([(path, found.shape[0]) for path, found in read])
+        return [dataclasses.replace(s, codes=c, read=p) for s, (p, c) in zip(sides, read)]
+    files = [Path(p) for p in (list(acts) * len(paths) if len(acts) == 1 else acts)]
+    arrays = {path: _array(path) for path in dict.fromkeys(files)}
+    _check_tokens([(path, len(array)) for path, array in arrays.items()])
+    for path, side in zip(files, sides):
+        width, sae = arrays[path].shape[1], side.loaded
+        require(
+            width == sae.d_in,
+            f"{path} has activations of {width} dimensions, {sae.path} reads {sae.d_in}.",
+        )
+        require(
+            sae.sae is not None,
+            f"No codes can be made with this SAE: {sae.no_codes}. Give --codes or --weights-only.",
+        )
+    found = []
+    for i, (path, side) in enumerate(zip(files, sides)):
+        report(i / len(sides), f"codes of {side.name}")
+        made = _encoded(path, arrays[path], side.loaded)
+        found.append(dataclasses.replace(side, codes=made, acts=arrays[path], read=path))
+    return found
+
+
+def _check_files(n: int, acts: list[Path], codes: list[Path]) -> None:
+    fits = not acts or len(acts) in (1, n)
+    require(
+        fits,
+        f"{n} SAEs take {n} files of --acts, or one for all; given {len(acts)}.",
+    )
+    require(
+        not codes or len(codes) == n,
+        f"{n} SAEs take {n} files of --codes; given {len(codes)}.",
+    )
+    for path in (*acts, *codes):
+        require(path.is_file(), f"There is no file '{path}'.")
+
+
+def _names(paths: Sequence[PathLike]) -> list[str]:
+    """The last part of each path, or the whole path where two would be alike."""
+    short = [Path(p).expanduser().resolve().name for p in paths]
+    return short if len(set(short)) == len(short) else [f"{i}:{n}" for i, n in enumerate(short)]
+
+
+def _check_tokens(given: Sequence[tuple[Path, int]]) -> None:
+    (first, n), *others = given
+    for path, m in others:
+        require(
+            m == n,
+            f"Tokens must be paired, row by row: {first} has {n}, {path} has {m}.",
+        )
+    require(n > 1, f"{first} has {n} tokens: more than one is needed.")
+
+
+def _array(path: Path) -> np.ndarray:
+    """A matrix in an .npy file, left on disk."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"{path}: cannot be read as an array ({error}).") from None
+    require(
+        isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu",
+        f"{path}: needs numbers [n, width] in an .npy file; got "
+        f"{getattr(array, 'dtype', 'several arrays')} {list(getattr(array, 'shape', []))}.",
+    )
+    return array
+
+
+def _codes(path: Path, sae: LoadedSAE) -> sparse.csr_matrix:
+    """The codes of a file, one column per latent of the SAE."""
+    found = load_codes(path)
+    width = found.shape[1]
+    require(width == sae.d_sae, f"{path} has codes of {width} latents, {sae.path} has {sae.d_sae}.")
+    return found
+
+
+def _encoded(path: Path, x: np.ndarray, loaded: LoadedSAE) -> sparse.csr_matrix:
+    """Codes of all tokens, by the SAE's inference rule, a block at a time."""
+    assert loaded.sae is not None
+    rows = min(len(x), max(16, _BLOCK_BYTES // (4 * loaded.d_sae)))
+    encode = jax.jit(loaded.sae.encode)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(x), rows):
+            block = np.asarray(x[start : start + rows], np.float32)
+            require(
+                bool(np.isfinite(block).all()),
+                f"{path}: holds values that are not finite, in tokens {start} to "
+                f"{start + len(block) - 1}.",
+            )
+            # the last block is filled up, so that it runs the same program
+            filled = np.pad(block, ((0, rows - len(block)), (0, 0)))
+            yield np.asarray(encode(loaded.params, jnp.asarray(filled)))[: len(block)]
+
+    found, total = [], 0
+    for block in blocks():
+        found.append(sparse.csr_matrix(block))
+        total += found[-1].nnz
+        require(
+            bool(np.isfinite(found[-1].data).all()),
+            f"{loaded.path} makes codes that are not finite.",
+        )
+        require(
+            total <= _MOST_CODES,
+            f"{loaded.path} makes more than {_MOST_CODES:,} codes that are not 0: give fewer "
+            "tokens.",
+        )
+    return sparse.vstack(found, format="csr")

@@ -1,0 +1,250 @@
+"""Anybody's SAEs matched: the whole matching, credences, and what every protocol says of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synthsae_jax.errors import check_choice, require
+from synthsae_jax.io.manifest import versions
+from synthsae_jax.suite import match_credence, match_evidence, match_many, match_protocols
+from synthsae_jax.suite.match_inputs import PathLike, Side, read_sides
+from synthsae_jax.suite.match_record import SCHEMA, Record, plain
+from synthsae_jax.suite.progress import Reporter, progress
+from synthsae_jax.suite.protocols import protocol_names
+
+SAME_SPACE = ("auto", "yes", "no")
+_COSINE = 0.7  # of arXiv 2501.16615
+
+
+def match_saes(
+    saes: Sequence[PathLike],
+    *,
+    acts: Sequence[PathLike] = (),
+    codes: Sequence[PathLike] = (),
+    weights_only: bool = False,
+    prior: float | str = "estimate",
+    protocols: Sequence[str] | None = None,
+    draws: int = 99,
+    seed: int = 0,
+    threshold: float | None = None,
+    same_space: str = "auto",
+    quiet: bool = True,
+) -> Record:
+    """The latents of two SAEs or more matched pair by pair: a record ready for JSON.
+
+    `saes`: folders of SAELens, or .npz and .safetensors files of plain arrays (`io.load_sae`). What
+    their latents do comes from one of
+
+    - `acts`: .npy files of model activations [n, D] on the same n tokens in the same order, one per
+      SAE, or one for all SAEs of one model; read in blocks;
+    - `codes`: their latents [n, L] on the same tokens, as scipy.sparse.save_npz writes CSR (.npz)
+      or dense .npy;
+    - `weights_only`: nothing; directions alone.
+
+    With codes, latents are matched by Pearson correlation, one to one and only where above 0; from
+    weights alone by decoder cosine. `threshold` only counts pairs (.7 for cosines unless given).
+    `prior`: how likely a latent's best partner is its true one before the score is seen: a number
+    in (0, 1), or "estimate" from these data. `protocols`: names of `suite.protocols` (None: all);
+    `draws` of each of their nulls, fewer where that would take minutes, which the record says.
+
+    `same_space`: do the SAEs read one activation space, so that their directions can be compared?
+    "auto" says yes to SAEs that read the same file of activations, and to SAEs of equal `d_in` from
+    weights alone, since nothing else can be asked there; directions from different spaces then
+    come out at chance. Else it has to be declared.
+
+    The record's parts are told in `suite.match_record`. Deterministic in the seed.
+    """
+    names = _protocols(protocols)
+    _check(draws, seed, prior, threshold, same_space)
+    with progress("match", quiet) as report:
+        sides = read_sides(saes, acts, codes, weights_only, _part(report, 0.0, 0.2))
+        model = match_credence.load_model()
+        pairs, views, pairwise = [], {}, {}
+        index = list(itertools.combinations(range(len(sides)), 2))
+        for i, (a, b) in enumerate(index):
+            here = _part(report, 0.2 + 0.8 * i / len(index), 0.8 / len(index))
+            one = _pair(
+                (a, b), sides, model, prior, names, draws, seed, threshold, same_space, here
+            )
+            pairs.append(one["record"])
+            views |= one["views"]
+            pairwise[a, b] = one["matching"]
+    universal = match_credence.universality(views, len(sides), model)
+    options = {
+        "mode": "weights_only" if weights_only else "codes" if codes else "acts",
+        "prior": prior,
+        "protocols": list(names),
+        "draws": draws,
+        "seed": seed,
+        "threshold": threshold,
+        "same_space": same_space,
+    }
+    widths = [side.loaded.d_sae for side in sides]
+    return plain(
+        {
+            "schema": SCHEMA,
+            "provenance": {
+                "versions": versions(),
+                "options": options,
+                "tokens": sides[0].codes.shape[0] if sides[0].codes is not None else None,
+                "credence_model": {"version": model.version, "calibration": model.calibration},
+                "saes": [_provenance(side) for side in sides],
+            },
+            "latents": [_latents(s, u) for s, u in zip(sides, universal)],
+            "pairs": pairs,
+            "many": match_many.many(pairwise, widths),
+        }
+    )
+
+
+def _protocols(given: Sequence[str] | None) -> tuple[str, ...]:
+    names = protocol_names() if given is None else tuple(dict.fromkeys(given))
+    for name in names:
+        check_choice("protocol", name, protocol_names())
+    return names
+
+
+def _check(
+    draws: int, seed: int, prior: float | str, threshold: float | None, same_space: str
+) -> None:
+    require(
+        draws == 0 or draws > 1, f"draws must be 0 or more than 1 (99 to screen); given {draws}."
+    )
+    require(seed >= 0, f"seed must be at least 0; given {seed}.")
+    check_choice("value of same_space", same_space, SAME_SPACE)
+    if isinstance(prior, str):
+        check_choice("prior", prior, ("estimate",))
+    else:
+        require(0 < prior < 1, f"prior must be in (0, 1) or 'estimate'; given {prior}.")
+    require(
+        threshold is None or -1 <= threshold <= 1,
+        f"threshold must be in [-1, 1]; given {threshold}.",
+    )
+
+
+def _pair(
+    index: tuple[int, int],
+    sides: Sequence[Side],
+    model: Any,
+    prior: float | str,
+    names: Sequence[str],
+    draws: int,
+    seed: int,
+    threshold: float | None,
+    same_space: str,
+    report: Reporter,
+) -> dict[str, Any]:
+    a, b = (sides[i] for i in index)
+    one_space, why = space(a, b, same_space)
+    report(0.0, f"{a.name} and {b.name}: scores")
+    if a.codes is not None and b.codes is not None:
+        evidence = match_evidence.of_codes(a.codes, b.codes)
+    else:
+        require(one_space, f"Nothing to match {a.name} and {b.name} by: {why}.")
+        evidence = match_evidence.of_rows("decoder_cosine", a.loaded.decoder, b.loaded.decoder)
+    found = match_evidence.matched(evidence)
+    view_a, view_b = match_credence.views(model, evidence, a, b, prior)
+    row, col = np.asarray(found.row), np.asarray(found.col)
+    credence, missing = match_credence.of_pairs(view_a, view_b, row, col)
+    judged = match_protocols.run_protocols(
+        names,
+        a,
+        b,
+        one_space=one_space,
+        why_not=why,
+        draws=draws,
+        seed=seed,
+        report=_part(report, 0.3, 0.7),
+    )
+    of_weights = evidence.score == "decoder_cosine"
+    level = _COSINE if threshold is None and of_weights else threshold
+    score = np.asarray(found.score)
+    known = credence[~np.isnan(credence)]
+    record = {
+        "a": index[0],
+        "b": index[1],
+        "score": evidence.score,
+        "same_space": {"is": one_space, "why": why},
+        "candidates_per_latent": match_evidence.CANDIDATES,
+        "matching": {
+            "a": row,
+            "b": col,
+            "score": score,
+            "credence": credence,
+            "joint": _joint(a, b, row, col),
+        },
+        "gap": found.gap,
+        "matched": row.size,
+        "threshold": level,
+        "above_threshold": None if level is None else int((score >= level).sum()),
+        "with_credence": known.size,
+        "expected_same": float(known.sum()),
+        "no_credence": missing,
+        "best_of_a": view_a.record(),
+        "best_of_b": view_b.record(),
+        "protocols": judged,
+        "summary": match_protocols.summary(judged),
+    }
+    both = {index: view_a.found, index[::-1]: view_b.found}
+    return {"record": record, "views": both, "matching": found}
+
+
+def space(a: Side, b: Side, given: str) -> tuple[bool, str]:
+    """Are the directions of two SAEs compared as they stand, and why."""
+    widths = a.loaded.d_in, b.loaded.d_in
+    if widths[0] != widths[1]:
+        why = f"they read {widths[0]} and {widths[1]} dimensions"
+        require(given != "yes", f"{a.name} and {b.name} cannot share an activation space: {why}.")
+        return False, why
+    if given != "auto":
+        return given == "yes", "declared"
+    if a.acts is not None and b.acts is not None:
+        if a.read == b.read:
+            return True, "they read the same file of activations"
+    elif a.codes is None:
+        return True, "taken for granted from weights alone"
+    return False, "one activation space is not declared (same_space)"
+
+
+def _joint(a: Side, b: Side, row: np.ndarray, col: np.ndarray) -> np.ndarray | None:
+    if a.codes is None or b.codes is None:
+        return None
+    return match_evidence.joint_of(a.codes, b.codes, row, col)
+
+
+def _latents(side: Side, universal: Any) -> dict[str, Any]:
+    fired = side.fired
+    n = 0 if side.codes is None else side.codes.shape[0]
+    return {
+        "fired": fired,
+        "firing_rate": None if fired is None else fired / n,
+        "alive": None if fired is None else fired > 0,
+        "universality": {
+            "reappearance": universal.reappearance,
+            "at_least_one": universal.credence,
+            "n_known": universal.n_known,
+        },
+    }
+
+
+def _provenance(side: Side) -> dict[str, Any]:
+    sae = side.loaded
+    return {
+        "name": side.name,
+        "path": str(sae.path),
+        "sha256": sae.sha256(),
+        "architecture": sae.architecture,
+        "d_in": sae.d_in,
+        "d_sae": sae.d_sae,
+        "read": None if side.read is None else str(side.read),
+        "read_bytes": None if side.read is None else Path(side.read).stat().st_size,
+    }
+
+
+def _part(report: Reporter, start: float, share: float) -> Reporter:
+    return lambda done, what: report(start + share * done, what)

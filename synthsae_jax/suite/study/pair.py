@@ -1,0 +1,229 @@
+"""Everything an experiment asks of one pair of SAEs: rules, measures, protocols, and the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from synthsae_jax import matching, similarity
+from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.matching import Matching, PairCounts
+from synthsae_jax.suite import table
+from synthsae_jax.suite.protocols import run_protocol
+from synthsae_jax.suite.protocols.base import Context
+from synthsae_jax.suite.rules import PairView, rules
+from synthsae_jax.suite.study.readings import Reading
+from synthsae_jax.worlds import Instance, World
+
+# pairs that stand for the matching in relational measures: a multiple of this many, so that a
+# measure compiles for few sizes
+_POINTS = 32
+ALL_RULES = ("best_correlation_0.1", "decoder_cosine_0.7_raw", "decoder_cosine_0.7_aligned")
+RELATIONAL = ("svcca", "svcca_rank1", "cka_debiased", "rsa", "procrustes", "mutual_knn")
+TRUTH = "truth"
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """One value of a pair: `variant` is who says it, `metric` what is said."""
+
+    variant: str
+    metric: str
+    value: float
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two readings on the same tokens, with what is derived from them once."""
+
+    a: Reading
+    b: Reading
+    world: World  # for kinship; the plain one
+    turn: np.ndarray | None = None  # [D_b, D_a]: rotates B's directions into A's space
+
+    @functools.cached_property
+    def counts(self) -> PairCounts:
+        """How their latents go together."""
+        return matching.pair_counts_from_codes(self.a.latents, self.b.latents)
+
+    @functools.cached_property
+    def view(self) -> PairView:
+        """What a rule may see."""
+        rows_a, rows_b = self.a.subject.decoder, self.b.subject.decoder
+        aligned = rows_b if self.turn is None else rows_b @ self.turn
+        return PairView(self.counts, rows_a, rows_b, aligned)
+
+    @property
+    def instances(self) -> tuple[Instance, Instance]:
+        """The models that the two SAEs read."""
+        return self.a.subject.instance, self.b.subject.instance
+
+    def report(self, found: Matching) -> dict[str, float]:
+        """`match_report` under the default truth."""
+        return self._report(found, self.a.tracked, self.b.tracked)
+
+    def band(self, found: Matching, quantity: str) -> tuple[float, float]:
+        """Least and most of a quantity of the report over all truth methods and thresholds."""
+        options = self._options()
+        sweep = matching.report_sweep(found, self.a.truth, self.b.truth, **options)
+        band = matching.bands({quantity: sweep[quantity]})[quantity]
+        return band.lo, band.hi
+
+    def true_band(self) -> tuple[float, float]:
+        """Least and most true universality over all truth methods and thresholds."""
+        smaller = min(self.a.alive.sum(), self.b.alive.sum())
+        if not smaller:
+            return math.nan, math.nan
+        counted = [
+            matching.largest_true_matching(a, b) / smaller
+            for a, b in zip(self.a.truth.maps, self.b.truth.maps)
+        ]
+        return float(min(counted)), float(max(counted))
+
+    def _options(self) -> dict[str, Any]:
+        present = [np.asarray(instance.present) for instance in self.instances]
+        return {
+            "alive_a": self.a.alive,
+            "alive_b": self.b.alive,
+            "world": self.world,
+            "present_a": present[0],
+            "present_b": present[1],
+        }
+
+    def _report(self, found: Matching, truth_a: Any, truth_b: Any) -> dict[str, float]:
+        return matching.match_report(found, truth_a, truth_b, **self._options())
+
+
+def truth_numbers(pair: Pair) -> list[Number]:
+    """What is true of the pair, whoever matches it."""
+    nothing = matching.solve("argmax", np.full(pair.counts.joint.shape, np.nan, np.float32))
+    report = pair.report(nothing)
+    least, most = pair.true_band()
+    present = [np.asarray(instance.present) for instance in pair.instances]
+    return [
+        Number(TRUTH, "true_universality", report["true_universality"]),
+        Number(TRUTH, "true_universality_least", least),
+        Number(TRUTH, "true_universality_most", most),
+        Number(TRUTH, "features_shared", float((present[0] & present[1]).sum() / present[0].sum())),
+        *(
+            Number(TRUTH, name, report[name])
+            for name in ("shared_recovery", "shared_recovery_chance", "n_tracked_a", "n_tracked_b")
+        ),
+    ]
+
+
+REPORTED = ("precision", "recall", "false_universality", "artefact_rate")
+
+
+def rule_numbers(pair: Pair, names: Sequence[str] = ALL_RULES) -> list[Number]:
+    """What published rules declare shared, and how much of it is right."""
+    found = []
+    alive = [side.alive.sum() for side in (pair.a, pair.b)]
+    for name in names:
+        rule = rules[name]
+        matched = rule.match(pair.view)
+        report = pair.report(matched)
+        base = alive[1] if rule.many_to_one else min(alive)
+        declared = report["n_matched"] / base if base else math.nan
+        found.append(Number(name, "declared", declared, "all latents of a side are dead"))
+        found += [Number(name, m, report[m], "nothing is matched") for m in REPORTED]
+    return found
+
+
+def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Number]:
+    """Relational measures of the decoder rows of matched pairs (best by code correlation, r > .1).
+
+    As these are used on language models: the matching makes the points, the geometry the score.
+    """
+    alive = {"alive_a": pair.counts.alive_a, "alive_b": pair.counts.alive_b}
+    scores = np.asarray(pair.counts.score("activation_pearson"))
+    m = matching.solve("assignment", scores, 0.1, **alive)
+    best = np.argsort(-np.where(m.valid, m.score, -np.inf), kind="stable")
+    n = int(np.asarray(m.valid).sum()) // _POINTS * _POINTS
+    if not n:
+        why = f"fewer than {_POINTS} pairs correlate above .1"
+        return [Number(name, "score", math.nan, why) for name in names]
+    row, col = np.asarray(m.row)[best[:n]], np.asarray(m.col)[best[:n]]
+    X, Y = pair.a.subject.decoder[row], pair.b.subject.decoder[col]
+    found = []
+    for name in names:
+        value, reasons = _compiled(name)(X, Y)
+        why = next((reason for reason, here in reasons.items() if bool(here)), "undefined")
+        found.append(Number(name, "score", float(value), why))
+        dealt = np.random.default_rng(0).permutation(n)
+        chance, _ = _compiled(name)(X, Y[dealt])
+        found.append(Number(f"{name}/chance", "score", float(chance), why))
+    return found
+
+
+def protocol_numbers(
+    pair: Pair,
+    names: Sequence[str],
+    *,
+    key: jax.Array,
+    draws: int = 0,
+    n_tokens: int = 8192,
+    context: Context | None = None,
+) -> list[Number]:
+    """What published protocols say of the pair, each with its own null where draws are asked for.
+
+    Codes are dense for them, on the first `n_tokens` tokens.
+    """
+    a, b = pair.a.side(n_tokens), pair.b.side(n_tokens)
+    found = []
+    for i, name in enumerate(names):
+        here = jax.random.fold_in(key, i)
+        result = run_protocol(name, a, b, key=here, draws=draws, context=context)
+        why = result.reasons.get(result.primary, "")
+        found.append(Number(name, "score", result.value, why))
+        if result.matching is not None:
+            report = pair.report(result.matching)
+            found += [Number(name, m, report[m], "nothing is matched") for m in REPORTED]
+        if draws:
+            why = result.reasons.get("p", "its nulls say nothing about its own number")
+            found.append(Number(name, "p", result.p(), why))
+            null = next(
+                (n.mean[result.primary] for n in result.nulls if result.primary in n.names),
+                math.nan,
+            )
+            found.append(Number(f"{name}/chance", "score", null, why))
+    return found
+
+
+def rows_of_pair(
+    shared: table.Shared,
+    numbers: Sequence[Number],
+    columns_a: Mapping[str, Any],
+    columns_b: Mapping[str, Any],
+    n_tokens: int,
+    condition: str = "",
+    **more: Any,
+) -> list[Row]:
+    """Rows of the tidy table; `columns_*` say which runs these are, `more` takes factors."""
+    return [
+        make_row(
+            **shared.columns(),
+            **columns_a,
+            **{f"{name}_b": columns_b[name] for name in table.PAIRED if name in columns_b},
+            **({"sae_b": columns_b["sae"]} if columns_b.get("sae") != columns_a.get("sae") else {}),
+            condition=condition,
+            metric=number.metric,
+            variant=number.variant,
+            n_eval=n_tokens,
+            **more,
+            **table.valued(number.value, reason=number.reason),
+        )
+        for number in numbers
+    ]
+
+
+@functools.cache
+def _compiled(name: str) -> Callable[..., Any]:
+    return jax.jit(lambda X, Y: similarity.evaluate(name, X, Y))

@@ -1,0 +1,165 @@
+"""What SAEs do on a stream of tokens: read once into sparse codes on the host, compared often."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from synthsae_jax import matching
+from synthsae_jax.matching import SideInputs, TruthSweep
+from synthsae_jax.metrics.evaluate import Reconstructor
+from synthsae_jax.suite import pairs
+from synthsae_jax.suite.study.evidence import causal_evidence, code_evidence, firing_evidence
+from synthsae_jax.worlds import Instance, World, see
+from synthsae_jax.worlds.inputs import bare
+
+Array = jax.Array
+Csr = sparse.csr_matrix
+DEFAULT_TRUTH = ("agree", 0.7)
+# the default, then every method at every threshold: the band that stands beside it (PROTOCOL 3)
+METHODS = ("geometric", "functional", "agree", "code", "causal", "absorption_aware")
+_CAUSAL_TOKENS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """One SAE on one instance: what is read. `run` has no leading axes."""
+
+    label: str
+    reconstruct: Any  # static: (run, codes, x) -> (latents, x_hat)
+    run: Any
+    instance: Instance
+    decoder: np.ndarray  # [L, D]
+    encoder: np.ndarray | None  # [L, D], directions as rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a subject does on some tokens, and which features its latents track."""
+
+    subject: Subject
+    latents: Csr  # float32 [n, L]
+    truth: TruthSweep
+
+    @property
+    def alive(self) -> np.ndarray:
+        """bool [L]: latents that fire on these tokens."""
+        return np.asarray((self.latents != 0).sum(0)).ravel() > 0
+
+    @property
+    def tracked(self) -> np.ndarray:
+        """int [L]: the default truth map."""
+        return self.truth.of(*DEFAULT_TRUTH)
+
+    def side(self, n_tokens: int | None = None) -> SideInputs:
+        """What matching may see of it, on the first tokens; dense."""
+        codes = self.latents if n_tokens is None else self.latents[:n_tokens]
+        return SideInputs(
+            latents=codes.toarray(), decoder=self.subject.decoder, encoder=self.subject.encoder
+        )
+
+
+def subjects(label: str, result: Any, instances: Sequence[Instance]) -> list[list[Subject]]:
+    """The runs of a `TrainResult` with axes [I, R], under the inference rule: [I][R]."""
+    reconstruct = Reconstructor(result.sae.static, "inference")
+    runs = jax.tree.map(np.asarray, (result.params, result.hyper, result.state.carried))
+    found = []
+    for i, instance in enumerate(instances):
+        row = []
+        for r in range(result.params.W_dec.shape[1]):
+            run = jax.tree.map(lambda leaf, i=i, r=r: leaf[i, r], runs)
+            row.append(Subject(label, reconstruct, run, instance, *_directions(run[0])))
+        found.append(row)
+    return found
+
+
+def _directions(params: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    encoder = getattr(params, "W_enc", None)
+    return np.asarray(params.W_dec), None if encoder is None else np.asarray(encoder).T
+
+
+def read_latents(subject: Subject, world: World, n: int, seed: int, stream: str) -> Csr:
+    """Codes `[n, L]` of a subject on the first tokens of a stream; whole blocks of 8,192."""
+    instance = bare(subject.instance)
+    blocks = []
+    for key, parents in pairs.parent_codes(bare(world), n, seed, stream):
+        dense = _latents(subject.reconstruct, key, parents, instance, subject.run)
+        blocks.append(sparse.csr_matrix(np.asarray(dense)))
+    return cast(Csr, sparse.vstack(blocks, format="csr"))
+
+
+def read_codes(instance: Instance, world: World, n: int, seed: int, stream: str) -> Csr:
+    """True codes `[n, F]` of an instance on the same tokens."""
+    instance = bare(instance)
+    blocks = []
+    for key, parents in pairs.parent_codes(bare(world), n, seed, stream):
+        found = _codes(key, parents, instance)
+        ids, values = (np.asarray(v).reshape(-1, v.shape[-1]) for v in found)
+        row, slot = np.nonzero(values)
+        shape = (ids.shape[0], world.n_features)
+        blocks.append(sparse.csr_matrix((values[row, slot], (row, ids[row, slot])), shape))
+    return cast(Csr, sparse.vstack(blocks, format="csr"))
+
+
+def read(
+    subject: Subject,
+    world: World,
+    n: int,
+    seed: int,
+    *,
+    truth: TruthSweep | None = None,
+) -> Reading:
+    """A subject on the match stream, with its truth from the truth stream (or as given)."""
+    if truth is None:
+        truth = read_truth(subject, world, n, seed)
+    return Reading(subject, read_latents(subject, world, n, seed, "match"), truth)
+
+
+def read_truth(subject: Subject, world: World, n: int, seed: int) -> TruthSweep:
+    """Which features the latents track, by every method at every threshold."""
+    instance = subject.instance
+    latents = read_latents(subject, world, n, seed, "truth")
+    codes = read_codes(instance, world, n, seed, "truth")
+    counts, with_child = firing_evidence(latents, codes, np.asarray(world.forest.parent))
+    moments, among = code_evidence(latents, codes)
+    causal = causal_evidence(subject.reconstruct, subject.run, instance, codes, _CAUSAL_TOKENS)
+    inputs = matching.truth_inputs(
+        subject.decoder,
+        counts,
+        instance.dictionary,
+        present=instance.present,
+        moments=moments,
+        feature_correlation=among,
+        causal=causal,
+        with_child=with_child,
+    )
+    return matching.truth_sweep(inputs, METHODS)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _latents(reconstruct, key, parents, instance, run):
+    def batch(given):
+        i, parent = given
+        codes, x = see(jax.random.fold_in(key, i), instance, parent)
+        return reconstruct(run, codes, x)[0]
+
+    n_batches = parents.values.shape[0]
+    latents = jax.lax.map(batch, (jnp.arange(n_batches), parents))
+    return latents.reshape(-1, latents.shape[-1])
+
+
+@jax.jit
+def _codes(key, parents, instance):
+    def batch(given):
+        i, parent = given
+        codes, _ = see(jax.random.fold_in(key, i), instance, parent)
+        return codes.indices, codes.values
+
+    return jax.lax.map(batch, (jnp.arange(parents.values.shape[0]), parents))

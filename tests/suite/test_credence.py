@@ -1,0 +1,152 @@
+"""The calibrated matcher's data and its check on real seeds: small, with answers by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from synthsae_jax.suite import (
+    credence_baselines,
+    credence_fit,
+    credence_pythia,
+    credence_rows,
+    credence_worlds,
+)
+from synthsae_jax.suite.credence_cells import CellData, load_cell, save_cell
+
+
+def codes(rng, n=8192, latents=6, rate=0.05):
+    return csr_array((rng.random((n, latents)) < rate) * rng.uniform(1, 2, (n, latents)))
+
+
+def small_cell(seed=0, name="toy-dev-0") -> CellData:
+    """Five members, one snapshot pair each; member 1 has A's latents in another order."""
+    rng = np.random.default_rng(seed)
+    own = [[codes(rng), codes(rng)] for _ in range(5)]
+    turn = np.array([2, 0, 1, 5, 3, 4])
+    own[1] = [csr_array(own[0][s][:, turn]) for s in range(2)]
+    truth = np.full((5, 5, 2, 6), -1, np.int32)
+    truth[:, 0], truth[:, 1] = np.arange(6), turn
+    rows = rng.normal(size=(5, 2, 6, 16)).astype(np.float32)
+    rows[1] = rows[0][:, turn]
+    pair = [[codes(rng), codes(rng)] for _ in range(2)]
+    return CellData(name, "dev", truth, rows, rows, own, pair, pair)
+
+
+def test_worlds_of_a_split_are_its_own():
+    wanted = credence_worlds.places()
+    assert len({p.seed for p in wanted}) == len(wanted)
+    for split in credence_worlds.SPLITS:
+        assert sum(p.split == split for p in wanted) >= 5
+    for place in wanted:
+        preset = credence_worlds.worlds.preset(place.setting.preset).world
+        assert (place.world() == preset) == (place.split != "transport")
+        assert place.world().n_features == preset.n_features
+
+
+def test_correlations_of_sparse_codes_are_numpys():
+    rng = np.random.default_rng(1)
+    a, b = codes(rng), codes(rng, latents=4)
+    expected = np.corrcoef(a.toarray().T, b.toarray().T)[:6, 6:]
+    np.testing.assert_allclose(credence_rows.pearson(a, b), expected, atol=1e-10)
+
+
+def test_rows_know_the_same_and_the_best_other():
+    scores = np.array([[0.9, 0.4, 0.7], [0.1, 0.2, 0.6], [0.3, 0.8, 0.5]])
+    truth_a, truth_b = np.array([[5, -1, 7]]), np.array([[7, 5, 5]])
+    rows = credence_rows.rows_of(
+        scores,
+        truth_a,
+        truth_b,
+        np.array([10, 20, 2]),
+        np.array([9, 8, 7]),
+        n_tokens=100,
+        dim=4,
+        unit="w",
+        kind="k",
+    )
+    # the third latent fires too rarely to be a row
+    assert rows.latent.tolist() == [0, 1]
+    assert rows.right.tolist() == [[False, False]]
+    np.testing.assert_array_equal(rows.same, [[0.7, np.nan]])
+    assert rows.other.tolist() == [[0.9, 0.6]]
+    assert rows.second.tolist() == [0.7, 0.2]
+    assert rows.best_firings.tolist() == [9, 7]
+    assert rows.mutual.tolist() == [True, False]
+
+
+def test_a_cell_survives_its_file_and_gives_rows(tmp_path):
+    cell = small_cell()
+    save_cell(cell, tmp_path / "cell.npz")
+    back = load_cell(tmp_path / "cell.npz")
+    np.testing.assert_array_equal(back.truth, cell.truth)
+    # activations are kept at half precision
+    np.testing.assert_allclose(back.codes[1][0].toarray(), cell.codes[1][0].toarray(), rtol=1e-3)
+    rows = credence_rows.cell_rows(back, (8192,))["activation_pearson"]
+    same = rows.take(rows.kind == "shared:0-1:11")
+    assert same.right.all()
+    np.testing.assert_allclose(same.best, 1, atol=1e-6)
+    apart = rows.take(np.char.startswith(rows.kind.astype(str), "apart"))
+    assert not apart.right.any()
+
+
+def test_strangers_only_add_candidates():
+    cell = small_cell()
+    far = [codes(np.random.default_rng(s), latents=20) for s in (7, 8)]
+    rows = credence_rows.padded_rows(cell, far, 8192, (10, 30))
+    assert sorted(set(rows.candidates.tolist())) == [10, 30]
+    assert rows.right.all()
+    few, many = (rows.other[0][rows.candidates == m] for m in (10, 30))
+    assert (many >= few).all()
+
+
+def test_fit_and_evaluate_on_toys():
+    parts = [
+        credence_rows.cell_rows(small_cell(s, f"toy-{split}-{s}"), (8192,))
+        for split in ("dev", "held_out")
+        for s in range(2)
+    ]
+    rows = {f: credence_rows.join([p[f] for p in parts]) for f in ("activation_pearson",)}
+    model = credence_fit.fit(rows, {"of": "toys"})
+    found = credence_fit.evaluate(model, rows, say=lambda _: None)
+    told = found["activation_pearson"]["held_out"]
+    # copies against unrelated codes: told apart with hardly an error
+    assert told["estimated_prior"]["ece"]["all"] < 0.05
+    assert told["true_prior"]["brier"]["all"] < 0.03
+    assert told["estimated_prior"]["ece"]["n_worlds"] == 2
+    assert told["estimated_prior"]["ece"]["lo"] is None
+    assert set(found["activation_pearson"]) == {"dev", "held_out"}
+
+
+def test_the_logistic_baseline_finds_its_weights():
+    rng = np.random.default_rng(2)
+    x = np.c_[np.ones(20_000), rng.normal(size=(20_000, 2))]
+    true = np.array([-1.0, 2.0, 0.5])
+    y = rng.random(20_000) < 1 / (1 + np.exp(-x @ true))
+    # 4.5 standard errors at this size
+    np.testing.assert_allclose(credence_baselines.logistic(x, y), true, atol=0.15)
+
+
+def test_assignments_of_permuted_seeds_close_every_cycle():
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=(12, 16))
+    rows = np.stack([base[rng.permutation(12)] for _ in range(4)])
+    data, shared = credence_pythia.assign(rows, rows)
+    found = credence_pythia.measures(data, shared)
+    expected = dict.fromkeys(("cycle_consistency", "encoder_decoder_agreement", "shared"), 1.0)
+    assert found == {**expected, "never_shared": 0.0}
+    own = rng.normal(size=(4, 12, 16))
+    strangers = credence_pythia.measures(*credence_pythia.assign(own, rng.normal(size=own.shape)))
+    assert strangers["never_shared"] > 0.8
+    assert strangers["cycle_consistency"] < 0.4
+
+
+@pytest.mark.parametrize("setting", credence_worlds.SETTINGS, ids=lambda s: s.name)
+def test_settings_keep_early_weights(setting):
+    config = setting.config()
+    assert len(config.snapshots) == 2
+    assert config.snapshots[-1] < config.n_steps
+    assert dataclasses.asdict(config)["batch_size"] == setting.batch_size

@@ -1,0 +1,81 @@
+"""The board of validity@1 on planted rows, and its smallest real cell."""
+
+import numpy as np
+import pytest
+
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.suite.experiments import validity
+from synthsae_jax.suite.experiments.validity_board import board, inversion
+
+
+def planted_rows(n_worlds=5):
+    """Pairs of five worlds: a score that is the truth with noise, and the three controls."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for world in range(n_worlds):
+        for place, condition in enumerate(validity.GRID):
+            true = 0.9 * condition.shared + 0.02 * rng.random()
+            scores = {
+                "planted_truth": true,
+                "planted_geometry": condition.sharing,
+                "planted_constant": 0.5,
+                "noisy": true + 0.3 * rng.normal(),
+                "eager": true,
+            }
+            numbers = [(name, "score", value) for name, value in scores.items()]
+            numbers += [("truth", name, true) for name in ("true_universality",)]
+            if condition.shared == 0:
+                numbers.append(("eager", "p", 0.01))
+            for variant, metric, value in numbers:
+                rows.append(
+                    make_row(
+                        benchmark=validity.ID,
+                        run_id="a",
+                        run_id_b=f"b{place}",
+                        step=1,
+                        world_seed=world,
+                        condition=condition.name,
+                        variant=variant,
+                        metric=metric,
+                        value=value,
+                        factor_arm="random",
+                        factor_shared=condition.shared,
+                        factor_t=condition.sharing,
+                        factor_gram_correlation=condition.sharing,
+                    )
+                )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def found():
+    return board(planted_rows())
+
+
+def test_the_truth_ranks_first_and_controls_last(found):
+    order = [record["score"] for record in found]
+    assert order[0] == "planted_truth"
+    assert order[1] == "noisy"
+    # the knob says nothing about features, a constant nothing at all
+    assert order.index("planted_geometry") < order.index("planted_constant")
+    # the truth itself, with a test that finds it where nothing is: behind all of these
+    assert order[-1] == "eager"
+
+
+def test_the_boards_columns_are_the_planted_ones(found):
+    by_name = {record["score"]: record for record in found}
+    assert by_name["planted_truth"]["spearman"] == pytest.approx(1)
+    assert by_name["planted_truth"]["ordering"] == 1
+    assert by_name["planted_geometry"]["geometry"] == pytest.approx(1)
+    assert by_name["planted_truth"]["geometry"] == pytest.approx(0, abs=0.02)
+    assert by_name["eager"]["false_positives"] == 1
+    assert np.isnan(by_name["planted_constant"]["spearman"])
+    low, high = by_name["noisy"]["spearman_interval"]
+    assert low < by_name["noisy"]["spearman"] < high
+
+
+def test_inversion_names_what_lay_behind_a_score():
+    table = inversion(planted_rows(), "planted_truth")
+    assert table[0]["shared"][0] == 0
+    assert table[-1]["shared"][2] == 1
+    assert sum(record["n"] for record in table) == 5 * 8
