@@ -10,8 +10,8 @@ import os
 import pkgutil
 
 from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
-from synthsae_jax.suite.match_record import read_match, write_match
-from synthsae_jax.suite.match_run import match_saes
+from synthsae_jax.suite.match.record import read_match, write_match
+from synthsae_jax.suite.match.run import match_saes
 from synthsae_jax.suite.result import Result
 from synthsae_jax.suite.runner import execute
 from synthsae_jax.suite.runner import plan as _plan

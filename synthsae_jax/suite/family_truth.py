@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthsae_jax import matching
 from synthsae_jax.matching.truth_methods import (
     TruthInputs,
     TruthRule,
@@ -17,15 +16,13 @@ from synthsae_jax.matching.truth_methods import (
     truth_methods,
 )
 from synthsae_jax.matching.truth_sweep import THRESHOLDS
-from synthsae_jax.suite.study import Subject, read_codes, read_latents
-from synthsae_jax.suite.study.evidence import causal_evidence, code_evidence, firing_evidence
+from synthsae_jax.suite.study import Subject, read_codes, truth_evidence
 from synthsae_jax.worlds import World
 
 Array = jax.Array
 DEFAULT = ("agree", TruthRule())
 # one per map of `every_truth`, the default first
 SETTINGS = (DEFAULT, *((m, TruthRule().at(t)) for m in truth_methods for t in THRESHOLDS))
-_CAUSAL_TOKENS = 32
 
 
 def every_truth(
@@ -40,22 +37,7 @@ def every_truth(
         codes = read_codes(row[0].instance, world, n_samples, seed, "truth")
         maps = []
         for subject in row:
-            latents = read_latents(subject, world, n_samples, seed, "truth")
-            counts, with_child = firing_evidence(latents, codes, np.asarray(world.forest.parent))
-            moments, among = code_evidence(latents, codes)
-            evidence = matching.truth_inputs(
-                subject.decoder,
-                counts,
-                subject.instance.dictionary,
-                present=subject.instance.present,
-                moments=moments,
-                feature_correlation=jnp.asarray(among),
-                causal=causal_evidence(
-                    subject.reconstruct, subject.run, subject.instance, codes, _CAUSAL_TOKENS
-                ),
-                with_child=with_child,
-            )
-            maps.append(np.asarray(_maps(evidence)))
+            maps.append(np.asarray(_maps(truth_evidence(subject, world, codes, seed))))
         found.append(maps)
     return np.moveaxis(np.array(found), 2, 0)
 

@@ -20,7 +20,7 @@ from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.rules import PairView, rules
 from synthsae_jax.suite.study import Subject
-from synthsae_jax.worlds import expected_rates, stack
+from synthsae_jax.worlds import Instance, expected_rates, stack
 from synthsae_jax.worlds.inputs import bare
 
 ORACLE = "oracle"
@@ -160,14 +160,16 @@ def truth_maps(family: Family, runs: Runs, n_samples: int, seed: int) -> np.ndar
     world = family.registry("factors")
     counts = pairs.truth_counts(runs.reconstruct, world, instances, runs.runs, n_samples, seed)
     maps = [
-        _truth_maps(method, runs.W_dec, counts, bare(instances), cosine, f1)
+        maps_of_runs(method, runs.W_dec, counts, bare(instances), cosine, f1)
         for method, cosine, f1 in TRUTHS
     ]
     return np.stack([np.asarray(m) for m in maps])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _truth_maps(method, w_dec, counts, instances, cosine, f1):
+def maps_of_runs(method: str, w_dec, counts, instances: Instance, cosine: float, f1: float):
+    """The truth maps of runs [I, R, L] by one method, from counts [I, R, ...]."""
+
     def of_run(w_dec, counts, instance):
         return matching.truth_from_counts(
             w_dec,

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from synthsae_jax.suite import (
-    credence_baselines,
-    credence_fit,
-    credence_pythia,
-    credence_rows,
-    credence_worlds,
-)
-from synthsae_jax.suite.credence_cells import CellData, load_cell, save_cell
+from synthsae_jax.suite.credence import baselines as credence_baselines
+from synthsae_jax.suite.credence import fit as credence_fit
+from synthsae_jax.suite.credence import pythia as credence_pythia
+from synthsae_jax.suite.credence import rows as credence_rows
+from synthsae_jax.suite.credence import worlds as credence_worlds
+from synthsae_jax.suite.credence.cells import CellData, load_cell, save_cell
 
 
 def codes(rng, n=8192, latents=6, rate=0.05):

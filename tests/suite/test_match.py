@@ -11,8 +11,10 @@ from scipy.optimize import linear_sum_assignment
 from synthsae_jax import io, saes, suite
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.report.match_page import match_contents, write_match_page
-from synthsae_jax.suite import match_evidence, match_protocols
-from synthsae_jax.suite.match_record import check_record
+from synthsae_jax.suite.match import credence as match_credence
+from synthsae_jax.suite.match import evidence as match_evidence
+from synthsae_jax.suite.match import protocols as match_protocols
+from synthsae_jax.suite.match.record import check_record
 
 D, L, N = 16, 24, 600
 PERM = np.random.default_rng(0).permutation(L)  # latent i of the copy is latent PERM[i]
@@ -195,6 +197,16 @@ def test_large_saes_go_by_candidates_with_all_tokens(place, coded, monkeypatch):
     )
     reasons = acts["pairs"][0]["protocols"]["polymorphism2026"]["reasons"]
     assert "no form for so many" in reasons["aligned_ev"]
+
+
+def test_the_matcher_reads_no_more_tokens_than_it_was_fitted_on(place, coded, monkeypatch):
+    monkeypatch.setattr(match_credence, "most_tokens", lambda model: 300)
+    codes = [place / f"{n}.npz" for n in "ac"]
+    few = suite.match_saes([place / n for n in "ac"], codes=codes, **FEW)["pairs"][0]
+    all_of_them = coded["pairs"][0]
+    assert (few["credence_tokens"], all_of_them["credence_tokens"]) == (300, N)
+    assert few["matching"]["score"] == all_of_them["matching"]["score"]
+    assert few["best_of_a"]["score"] != all_of_them["best_of_a"]["score"]
 
 
 def test_an_sae_that_never_fires_matches_nothing_and_says_why(place, tmp_path):

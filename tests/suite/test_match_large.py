@@ -7,8 +7,8 @@ from scipy import sparse
 
 from synthsae_jax import matching
 from synthsae_jax.matching import SideInputs
-from synthsae_jax.suite import match_evidence
-from synthsae_jax.suite.match_large import (
+from synthsae_jax.suite.match import evidence as match_evidence
+from synthsae_jax.suite.match.large import (
     has_large_form,
     large_forms,
     large_protocol,

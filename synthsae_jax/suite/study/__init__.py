@@ -24,6 +24,7 @@ from synthsae_jax.suite.study.readings import (
     read_latents,
     read_truth,
     subjects,
+    truth_evidence,
 )
 from synthsae_jax.suite.study.select import by_world, mean, select, values
 from synthsae_jax.suite.study.setting import Study, Trained, balanced, flags
@@ -55,6 +56,7 @@ __all__ = [
     "select",
     "subjects",
     "train_family",
+    "truth_evidence",
     "truth_numbers",
     "values",
 ]

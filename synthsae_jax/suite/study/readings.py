@@ -14,6 +14,7 @@ from scipy import sparse
 
 from synthsae_jax import matching
 from synthsae_jax.matching import SideInputs, TruthSweep
+from synthsae_jax.matching.truth_methods import TruthInputs, TruthRule, decide, find_candidates
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.study.evidence import causal_evidence, code_evidence, firing_evidence
@@ -22,7 +23,8 @@ from synthsae_jax.worlds.inputs import bare
 
 Array = jax.Array
 Csr = sparse.csr_matrix
-DEFAULT_TRUTH = ("agree", 0.7)
+# cosine .7 and F1 .5, while a setting of the sweep has one number for both
+DEFAULT_TRUTH = ("default", 0.7)
 # the default, then every method at every threshold: the band that stands beside it (PROTOCOL 3)
 METHODS = ("geometric", "functional", "agree", "code", "causal", "absorption_aware")
 _CAUSAL_TOKENS = 32
@@ -123,24 +125,31 @@ def read(
 
 
 def read_truth(subject: Subject, world: World, n: int, seed: int) -> TruthSweep:
-    """Which features the latents track, by every method at every threshold."""
+    """Which features the latents track: by default, then by every method at every threshold."""
+    codes = read_codes(subject.instance, world, n, seed, "truth")
+    inputs = truth_evidence(subject, world, codes, seed)
+    sweep = matching.truth_sweep(inputs, METHODS)
+    found = find_candidates(inputs, ("agree",))
+    default = np.asarray(decide("agree", found, TruthRule(), inputs))
+    return TruthSweep((DEFAULT_TRUTH, *sweep.settings), np.stack([default, *sweep.maps]))
+
+
+def truth_evidence(subject: Subject, world: World, codes: Csr, seed: int) -> TruthInputs:
+    """All that truth methods may look at; `codes [n, F]` are the true ones of the truth stream."""
     instance = subject.instance
-    latents = read_latents(subject, world, n, seed, "truth")
-    codes = read_codes(instance, world, n, seed, "truth")
+    latents = read_latents(subject, world, codes.shape[0], seed, "truth")
     counts, with_child = firing_evidence(latents, codes, np.asarray(world.forest.parent))
     moments, among = code_evidence(latents, codes)
-    causal = causal_evidence(subject.reconstruct, subject.run, instance, codes, _CAUSAL_TOKENS)
-    inputs = matching.truth_inputs(
+    return matching.truth_inputs(
         subject.decoder,
         counts,
         instance.dictionary,
         present=instance.present,
         moments=moments,
-        feature_correlation=among,
-        causal=causal,
+        feature_correlation=jnp.asarray(among),
+        causal=causal_evidence(subject.reconstruct, subject.run, instance, codes, _CAUSAL_TOKENS),
         with_child=with_child,
     )
-    return matching.truth_sweep(inputs, METHODS)
 
 
 @functools.partial(jax.jit, static_argnums=0)

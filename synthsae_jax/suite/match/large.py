@@ -1,7 +1,7 @@
 """Protocols on SAEs whose matrix of all scores is too large: the same recipes on candidates.
 
 A `CandidatePipeline` runs a protocol's score, solver and filters on the best partners of every
-latent (`match_evidence`), with codes as CSR matrices, so that memory goes with the width and time
+latent (`match.evidence`), with codes as CSR matrices, so that memory goes with the width and time
 with the firings. Scores of these pairs are the same numbers; an assignment is the best among the
 candidates. Everything else, nulls too, is the protocol's own.
 """
@@ -29,8 +29,8 @@ from synthsae_jax.matching import (
 from synthsae_jax.matching.filters import filter_latents, filter_pairs
 from synthsae_jax.matching.pipeline import Found
 from synthsae_jax.matching.pruned import assign_candidates
-from synthsae_jax.suite import match_evidence
-from synthsae_jax.suite.match_evidence import Block
+from synthsae_jax.suite.match import evidence as match_evidence
+from synthsae_jax.suite.match.evidence import Block
 from synthsae_jax.suite.protocols import NullStep, Protocol, View, protocols
 from synthsae_jax.suite.protocols.base import NAN, Numbers
 from synthsae_jax.suite.protocols.ours import dustbin_count

@@ -1,7 +1,7 @@
 """The published protocols on two SAEs of any size: which can be run, on how much, and what it says.
 
 Small SAEs go through `run_protocol` with all their latents and, as far as memory allows, all their
-tokens. Large ones go through forms of the same protocols that read candidates (`match_large`).
+tokens. Large ones go through forms of the same protocols that read candidates (`match.large`).
 Whatever was cut (tokens, draws, a protocol left out) stands in the record.
 """
 
@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.matching import SideInputs
-from synthsae_jax.suite.match_inputs import Side
-from synthsae_jax.suite.match_large import has_large_form, large_protocol
+from synthsae_jax.suite.match.inputs import Side
+from synthsae_jax.suite.match.large import has_large_form, large_protocol
 from synthsae_jax.suite.progress import Reporter
 from synthsae_jax.suite.protocols import Context, ProtocolResult, protocols, run_protocol
 from synthsae_jax.suite.protocols.run import run_recipe

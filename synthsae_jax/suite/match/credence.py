@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.suite.match_evidence import Evidence
-from synthsae_jax.suite.match_inputs import Side
+from synthsae_jax.suite.match.evidence import Evidence, of_codes
+from synthsae_jax.suite.match.inputs import Side
 
 Prior = float | str
 
@@ -45,11 +46,29 @@ class View:
 
 
 def views(model: Any, evidence: Evidence, a: Side, b: Side, prior: Prior) -> tuple[View, View]:
-    """The view of A's latents, and of B's."""
+    """The view of A's latents, and of B's.
+
+    Where there are more tokens than the matcher was fitted on, it sees the first that many.
+    """
+    most = most_tokens(model)
+    if a.codes is not None and b.codes is not None and a.codes.shape[0] > most:
+        a, b = (dataclasses.replace(s, codes=_first(s.codes, most)) for s in (a, b))
+        evidence = of_codes(a.codes, b.codes)
     return (
         _view(model, evidence, a, b, prior, 0),
         _view(model, evidence, b, a, prior, 1),
     )
+
+
+def most_tokens(model: Any) -> float:
+    """The most tokens on which the matcher was fitted; infinite without one."""
+    if isinstance(model, NoModel):
+        return math.inf
+    return model.supports["activation_pearson"].ranges["tokens"][1]
+
+
+def _first(codes: Any, n: float) -> Any:
+    return codes[: int(n)]
 
 
 def _view(model: Any, evidence: Evidence, mine: Side, other: Side, prior: Prior, axis: int) -> View:

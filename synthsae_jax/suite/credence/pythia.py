@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax import keys, saes, worlds
 from synthsae_jax.suite import pythia
-from synthsae_jax.suite.credence_rows import cosine
+from synthsae_jax.suite.credence.rows import cosine
 from synthsae_jax.suite.seeds import DEV, run_seed, world_seed
 from synthsae_jax.training import TrainConfig, train
 from synthsae_jax.worlds import init_instance, stack

@@ -22,10 +22,10 @@ from synthsae_jax import keys, saes, worlds
 from synthsae_jax.io import atomic
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.credence_worlds import CONDITIONS, ZERO_MEMBER, Place
+from synthsae_jax.suite.credence.worlds import CONDITIONS, ZERO_MEMBER, Place
 from synthsae_jax.suite.family import Family, init_family
 from synthsae_jax.suite.seeds import run_seed
-from synthsae_jax.suite.sharing import _truth_maps as truth_maps
+from synthsae_jax.suite.sharing import maps_of_runs
 from synthsae_jax.training import train
 from synthsae_jax.worlds import see, stack
 from synthsae_jax.worlds.inputs import bare
@@ -89,7 +89,7 @@ def make_cell(place: Place) -> CellData:
     registry = family.registry("factors")
     counts = pairs.truth_counts(reconstruct, registry, instances, runs, N_TRUTH, seed % 2**20)
     maps = [
-        truth_maps(method, params.W_dec, counts, bare(instances), cosine, f1)
+        maps_of_runs(method, params.W_dec, counts, bare(instances), cosine, f1)
         for method, cosine, f1 in TRUTHS
     ]
     ends = [0, ZERO_MEMBER]

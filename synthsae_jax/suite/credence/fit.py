@@ -20,10 +20,10 @@ from synthsae_jax.matching.credence_latent import at_least_one
 from synthsae_jax.matching.credence_laws import fit_laws
 from synthsae_jax.matching.credence_model import CredenceModel, Support, support_values
 from synthsae_jax.matching.credence_prior import posterior
-from synthsae_jax.suite.credence_baselines import baselines
-from synthsae_jax.suite.credence_cells import TRUTHS, CellData, load_cell, make_cell, save_cell
-from synthsae_jax.suite.credence_rows import FORMS, Rows, cell_rows, join, padded_rows
-from synthsae_jax.suite.credence_worlds import SPLITS, Place
+from synthsae_jax.suite.credence.baselines import baselines
+from synthsae_jax.suite.credence.cells import TRUTHS, CellData, load_cell, make_cell, save_cell
+from synthsae_jax.suite.credence.rows import FORMS, Rows, cell_rows, join, padded_rows
+from synthsae_jax.suite.credence.worlds import SPLITS, Place
 
 LENGTHS = (8_192, 65_536)
 AMONG = (1_000, 4_000, 12_000)

@@ -11,9 +11,12 @@ import numpy as np
 
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.io.manifest import versions
-from synthsae_jax.suite import match_credence, match_evidence, match_many, match_protocols
-from synthsae_jax.suite.match_inputs import PathLike, Side, read_sides
-from synthsae_jax.suite.match_record import SCHEMA, Record, plain
+from synthsae_jax.suite.match import credence as match_credence
+from synthsae_jax.suite.match import evidence as match_evidence
+from synthsae_jax.suite.match import many as match_many
+from synthsae_jax.suite.match import protocols as match_protocols
+from synthsae_jax.suite.match.inputs import PathLike, Side, read_sides
+from synthsae_jax.suite.match.record import SCHEMA, Record, plain
 from synthsae_jax.suite.progress import Reporter, progress
 from synthsae_jax.suite.protocols import protocol_names
 
@@ -57,7 +60,7 @@ def match_saes(
     weights alone, since nothing else can be asked there; directions from different spaces then
     come out at chance. Else it has to be declared.
 
-    The record's parts are told in `suite.match_record`. Deterministic in the seed.
+    The record's parts are told in `suite.match.record`. Deterministic in the seed.
     """
     names = _protocols(protocols)
     _check(draws, seed, prior, threshold, same_space)
@@ -185,6 +188,7 @@ def _pair(
         "with_credence": known.size,
         "expected_same": float(known.sum()),
         "no_credence": missing,
+        "credence_tokens": _credence_tokens(model, a),
         "best_of_a": view_a.record(),
         "best_of_b": view_b.record(),
         "protocols": judged,
@@ -215,6 +219,13 @@ def _joint(a: Side, b: Side, row: np.ndarray, col: np.ndarray) -> np.ndarray | N
     if a.codes is None or b.codes is None:
         return None
     return match_evidence.joint_of(a.codes, b.codes, row, col)
+
+
+def _credence_tokens(model: Any, side: Side) -> int | None:
+    """On how many tokens the credences rest; None without codes."""
+    if side.codes is None:
+        return None
+    return int(min(side.codes.shape[0], match_credence.most_tokens(model)))
 
 
 def _latents(side: Side, universal: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What `synthsae match` computes: inputs, evidence, credence, protocols, and the record of it."""
