@@ -24,7 +24,7 @@ from synthsae_jax import keys, saes, training, worlds
 p = worlds.preset({preset!r})
 world = worlds.init_world(keys.world_key(0), p.world, seed=0)
 instance = worlds.init_instance(keys.instance_key(0), world, p.instance)
-sae = saes.build({sae!r}, d_in=p.instance.hidden_dim, d_sae=p.d_sae)
+sae = saes.build({sae!r}, d_in=p.instance.hidden_dim, d_sae=p.d_sae, k=p.k)
 training.train(world, instance, sae, training.TrainConfig(n_samples=64, batch_size=64))
 """
 

@@ -136,7 +136,7 @@ def _run(
     rows = jax.lax.stop_gradient(W_dec)
     # One product of the decoder with itself saves that of every round but the first
     small = rows.shape[0] * 2 <= samples * rounds and rows.shape[0] ** 2 <= _LARGEST_GRAM
-    gram = parts.matmul(rows, rows.T, options) if small else None
+    gram = _gram(rows, options) if small else None
 
     def more(carry):
         t, _, _, done, *_ = carry
@@ -170,6 +170,21 @@ def _run(
     )
     _, residual, _, _, chosen, values = jax.lax.while_loop(more, one_round, carry)
     return chosen, values, residual
+
+
+def _gram(rows: Array, options: MatchingPursuitOptions) -> Array:
+    """`rows rows^T` `[L, L]`: of large ones the upper part is computed, the rest mirrored."""
+    width = rows.shape[0]
+    panels = 4 if width >= 1024 and width % 4 == 0 else 1
+    size = width // panels
+    gram = jnp.zeros((width, width), rows.dtype)
+    for start in range(0, width, size):
+        panel = parts.matmul(rows[start : start + size], rows[start:].T, options)
+        gram = jax.lax.dynamic_update_slice(gram, panel, (start, start))
+        if start + size < width:
+            below = panel[:, size:].T
+            gram = jax.lax.dynamic_update_slice(gram, below, (start + size, start))
+    return gram
 
 
 def _first_largest(along: Array) -> Array:

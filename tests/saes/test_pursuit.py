@@ -53,3 +53,11 @@ def test_the_first_of_the_largest_is_that_of_argmax(width):
     for values in (rng.normal(size=(9, width)), rng.integers(0, 3, size=(9, width))):
         found = pursuit._first_largest(jnp.asarray(values, jnp.float32))
         np.testing.assert_array_equal(found, np.argmax(values, axis=1))
+
+
+@pytest.mark.parametrize("width", [48, 1022, 1024])
+def test_the_gram_matrix_is_that_of_one_product(width):
+    options = saes.build("matching_pursuit", d_in=D, d_sae=width, max_iterations=2).options
+    rows = np.random.default_rng(2).normal(size=(width, D)).astype(np.float32)
+    found = pursuit._gram(jnp.asarray(rows), options)
+    np.testing.assert_allclose(found, rows @ rows.T, atol=1e-4)
