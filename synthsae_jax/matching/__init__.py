@@ -92,6 +92,8 @@ from synthsae_jax.matching.truth_sweep import (
 )
 
 # a file with a score, solver or null of its own needs no mention here
+from synthsae_jax.matching.universality import universality_credence
+
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
@@ -255,6 +257,7 @@ __all__ = [
     "truth_method_names",
     "truth_methods",
     "truth_sweep",
+    "universality_credence",
     "why_undefined",
     "with_token_bins",
 ]

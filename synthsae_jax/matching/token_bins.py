@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ def token_bins(*latents: Array | spmatrix, tokens_per_bin: int | None = None) ->
     sizes decides, then the order of the tokens. Codes may be scipy sparse matrices.
     """
     require(len(latents) > 0, "token_bins needs the codes of at least one side.")
-    shapes = [np.shape(codes) for codes in latents]
+    shapes = [np.shape(cast(Any, codes)) for codes in latents]
     require(
         all(len(shape) == 2 and shape[0] == shapes[0][0] for shape in shapes),
         f"token_bins takes codes [n, L] on the same samples; given {', '.join(map(str, shapes))}.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import page, tables
+from synthsae_jax.stats import mean_interval
 from synthsae_jax.suite.base import benchmarks
 from synthsae_jax.suite.claims import judge
 
@@ -47,6 +48,25 @@ def verdict_section(rows: Sequence[Row]) -> page.Section:
     """The table of verdicts."""
     records = [_shown(record) for record in verdicts(rows)]
     return page.Section("Verdicts", VERDICTS, (tables.plain(records),))
+
+
+def over_worlds(by_world: Mapping[Any, float], **columns: Any) -> list[dict[str, Any]]:
+    """One record for a figure, the mean over worlds with its interval; none where undefined."""
+    found = mean_interval(list(by_world.values()))
+    if not found.n:
+        return []
+    ends = {"estimate": found.estimate, "lo": found.lo, "hi": found.hi}
+    return [{**columns, **ends, "points": found.points}]
+
+
+def with_interval(by_world: Mapping[Any, float], digits: int = 2) -> str:
+    """A mean over worlds with its interval, in print; empty where undefined."""
+    found = mean_interval(list(by_world.values()))
+    if not found.n:
+        return ""
+    if found.lo is None or found.hi is None:
+        return f"{found.estimate:.{digits}f}"
+    return f"{found.estimate:.{digits}f} [{found.lo:.{digits}f}, {found.hi:.{digits}f}]"
 
 
 def _shown(record: Mapping[str, Any]) -> dict[str, Any]:

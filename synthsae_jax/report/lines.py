@@ -77,6 +77,14 @@ def line_plot(
             axes.set_title(style.readable(name, names))
             axes.set_xlabel(style.readable(x.removeprefix("factor_"), names))
             axes.margins(x=0.09)
+            # shifted lines mislead the automatic limits
+            at = list(place.values())
+            if log_x and 0 < at[0] < at[-1]:
+                pad = (at[-1] / at[0]) ** 0.09
+                axes.set_xlim(at[0] / pad, at[-1] * pad)
+            elif not log_x and at[0] < at[-1]:
+                pad = 0.09 * (at[-1] - at[0])
+                axes.set_xlim(at[0] - pad, at[-1] + pad)
             if not numeric:
                 words = [style.readable(t, names) for t in ticks]
                 room = 0.62 * style.inches(width) / per_line / len(ticks)

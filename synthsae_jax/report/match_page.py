@@ -89,7 +89,7 @@ def _saes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _many(many: Mapping[str, Any], names: Sequence[str]) -> page.Section:
     lines = [
         {
-            "route": " > ".join(names[i] for i in triple["saes"]),
+            "route": " > ".join(str(names[int(i)]) for i in triple["saes"]),
             "cycles that close": triple["cycle_consistency"],
             "chance": triple["chance"],
             "latents with both routes": int(triple["n_paths"]),

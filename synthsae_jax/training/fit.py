@@ -71,6 +71,7 @@ def train(
     hyper: Any = None,
     lr: float | np.ndarray | None = None,
     target_l0: float | np.ndarray | None = None,
+    weights: SAEParams | None = None,
     products: str = "auto",
     at_once: int | None = None,
     progress: Progress | None = None,
@@ -86,6 +87,8 @@ def train(
     - `hyper`: the SAE's record with any leaf an array of shape [R] or [I, R]; `lr` and
       `target_l0` likewise, None takes the config's. They are traced: other values do not compile
       again.
+    - `weights`: what the runs begin with, raw, with axes [R] or [I, R]; None draws them from the
+      init seeds. A k-sparse SAE's finalized weights serve where their decoder rows have norm 1.
     - `products`: "sparse" computes a k-sparse SAE's loss and gradients from its active latents
       alone, "dense" from all; "auto" takes what is faster here. The numbers agree but for rounding.
     - `at_once`: the most runs of each instance in memory together; None takes what there is. More
@@ -112,6 +115,8 @@ def train(
         by_run = {"init_seeds": init_seeds, "hyper": numbers.hyper, "lr": numbers.lr}
         by_run |= {"data_seed": data_seeds} if own_streams else {}
         by_run |= {} if target_l0 is None else {"target_l0": numbers.target_l0}
+        if weights is not None:
+            by_run["weights"] = _placed(weights, sae, init_seeds.shape)
         others = {"products": products, "at_once": most}
         others |= {} if own_streams else {"data_seed": data_seed}
         return _in_stretches(given, jax.tree.map(squeeze, by_run), others, progress)
@@ -140,6 +145,8 @@ def train(
         scale = estimated_scale(program, world, instance, seeds, n_batches)
     data = _Data(world, instance, numbers, seeds, scale)
     state = start(program, jnp.asarray(init_seeds), numbers.hyper)
+    if weights is not None:
+        state = state.replace(params=_placed(weights, sae, init_seeds.shape))
     state, history, kept = _loop(program, config, data, state, progress)
 
     params, finite = finalized(program, state, scale)
@@ -167,6 +174,21 @@ def train(
         input_scale=np.asarray(squeeze(scale)),
         snapshots=[jax.tree.map(squeeze, params) for params in kept],
     )
+
+
+def _placed(weights: SAEParams, sae: SAE, shape: tuple[int, ...]) -> SAEParams:
+    """Weights with axes [I, R], from [R] or [I, R]."""
+    own = (sae.d_sae, sae.d_in)
+    given = () if weights.W_dec is None else np.shape(weights.W_dec)
+    require(
+        given in (shape + own, shape[1:] + own),
+        f"weights must have axes [R] or [I, R] = {list(shape)} before the SAE's {list(own)}, "
+        f"got W_dec {list(given)}.",
+    )
+    alone = len(given) == 3
+    place = lambda leaf: jnp.asarray(leaf, jnp.float32)
+    spread = lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)) if alone else leaf
+    return jax.tree.map(lambda leaf: spread(place(leaf)), weights)
 
 
 def _in_stretches(

@@ -40,7 +40,6 @@ class Quality:
             "f1": f1,
             "accuracy_given_recovery": ratio(self.right, self.findable),
             "kin_share_of_wrong": ratio(self.kin, self.wrong),
-            "wrong_share": ratio(self.wrong, self.matched),
         }
 
 

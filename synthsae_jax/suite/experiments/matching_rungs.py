@@ -1,4 +1,4 @@
-"""The ladder of matching@1: oracles, oracles behind an encoder that nobody trained, trained SAEs."""
+"""The ladder of matching@1: oracles, oracles behind an untrained encoder, trained SAEs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from synthsae_jax.matching import TruthSweep
 from synthsae_jax.metrics.reference import OracleCodes, most_frequent
 from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.study import Study, Subject, Trained, read_latents, read_truth
+from synthsae_jax.worlds import World
 from synthsae_jax.worlds.rates import expected_rates
 
 Csr = sparse.csr_matrix
@@ -30,7 +31,7 @@ class LinearEncoder:
 
     def __call__(self, run: Any, codes: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         W_enc, b_enc, b_dec = run
-        pre = jax.nn.relu((x - b_dec) @ W_enc + b_enc)
+        pre = jax.nn.relu((x - b_dec[None]) @ W_enc + b_enc[None])
         if self.k is None:
             return pre, x
         # a tie at the k-th place keeps both: no matter for continuous values
@@ -48,43 +49,67 @@ class Side:
     truths: dict[str, np.ndarray]  # int [L], -1: none
 
 
-def read_rung(
-    rung: str,
-    study: Study,
-    family: Family,
-    trained: Trained,
-    tokens: int,
-    pre_tokens: int,
-    run: int = 0,
-) -> list[Side]:
-    """A and every B of the family on one rung, on the same tokens."""
+def read_ladder(
+    study: Study, family: Family, trained: Trained, tokens: int, pre_tokens: int, run: int = 0
+) -> dict[str, list[Side]]:
+    """A and every B of the family, by rung, on the same tokens."""
     world, seed = family.registry("factors"), study.number(0)
-    rates = None if rung == "trained" else expected_rates(family.base)
-    sides = []
+    rates = expected_rates(family.base)
+    sides: dict[str, list[Side]] = {rung: [] for rung in RUNGS}
     for i, instance in enumerate(family.instances):
-        if rates is None:
-            subject = trained.subjects[i][run]
-            params = subject.run[0]
-            linear = (params.W_enc, params.b_enc, params.b_dec)
-            truths = _maps(read_truth(subject, world, study.n_match, seed))
-        else:
-            ids = most_frequent(rates, instance, study.d_sae)
-            rows, bias = np.asarray(instance.dictionary)[ids], np.asarray(instance.bias)
-            linear = (rows.T, np.zeros(ids.size, np.float32), bias)
-            known = OracleCodes(2 * family.base.n_features), (ids, rows, bias)
-            behind = LinearEncoder(max(1, round(study.target_l0))), linear
-            subject = Subject(rung, *(known if rung == "oracle" else behind), instance, rows, rows)
-            # which feature a latent stands for is known, whatever the encoder makes of it
-            truths = dict.fromkeys(TRUTHS, ids)
-        latents = read_latents(subject, world, tokens, seed, "match")[:tokens]
-        pre = np.zeros((0, latents.shape[1]), np.float32)
-        if rung != "oracle":
-            dense = dataclasses.replace(subject, reconstruct=LinearEncoder(None), run=linear)
-            pre = read_latents(dense, world, pre_tokens, seed, "match")[:pre_tokens].toarray()
-        alive = np.diff(latents.tocsc().indptr) > 0
-        truths = {name: np.where(alive, of, -1) for name, of in truths.items()}
-        sides.append(Side(latents, pre, subject.decoder, truths))
+        ids = most_frequent(rates, instance, study.d_sae)
+        rows, bias = np.asarray(instance.dictionary)[ids], np.asarray(instance.bias)
+        known = OracleCodes(2 * family.base.n_features), (ids, rows, bias)
+        untrained = rows.T, np.zeros(ids.size, np.float32), bias
+        behind = LinearEncoder(max(1, round(study.target_l0))), untrained
+        last = trained.subjects[i][run]
+        params = last.run[0]
+        subjects = [
+            Subject("oracle", *known, instance, rows, rows),
+            Subject("encoder", *behind, instance, rows, rows),
+            last,
+        ]
+        # which feature an oracle's latent stands for is known, whatever an encoder makes of it
+        by_truth = dict.fromkeys(TRUTHS, ids)
+        truths = [by_truth, by_truth, _maps(read_truth(last, world, study.n_match, seed))]
+        linear = [None, untrained, (params.W_enc, params.b_enc, params.b_dec)]
+        codes = _read_together(subjects, world, tokens, seed)
+        for subject, latents, truth, weights in zip(subjects, codes, truths, linear, strict=True):
+            pre = np.zeros((0, latents.shape[1]), np.float32)
+            if weights is not None:
+                dense = dataclasses.replace(subject, reconstruct=LinearEncoder(None), run=weights)
+                pre = read_latents(dense, world, pre_tokens, seed, "match")[:pre_tokens].toarray()
+            alive = living(latents)
+            masked = {name: np.where(alive, of, -1) for name, of in truth.items()}
+            sides[subject.label if subject is not last else "trained"].append(
+                Side(latents, pre, subject.decoder, masked)
+            )
     return sides
+
+
+@dataclasses.dataclass(frozen=True)
+class _Together:
+    """Several reconstructors of one instance; their latents side by side."""
+
+    each: tuple[Any, ...]
+
+    def __call__(self, run: Any, codes: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = [one(mine, codes, x)[0] for one, mine in zip(self.each, run, strict=True)]
+        return jnp.concatenate(found, axis=1), x
+
+
+def _read_together(subjects: Sequence[Subject], world: World, n: int, seed: int) -> list[Csr]:
+    """Codes of several subjects of one instance from one pass over the match stream."""
+    each = _Together(tuple(s.reconstruct for s in subjects))
+    both = dataclasses.replace(subjects[0], reconstruct=each, run=tuple(s.run for s in subjects))
+    codes = read_latents(both, world, n, seed, "match")[:n].tocsc()
+    ends = np.cumsum([s.decoder.shape[0] for s in subjects])
+    return [sparse.csr_matrix(part) for part in _columns(codes, ends)]
+
+
+def _columns(codes: sparse.csc_matrix, ends: np.ndarray) -> list[sparse.csc_matrix]:
+    starts = [0, *ends[:-1].tolist()]
+    return [codes[:, start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
 
 
 def _maps(sweep: TruthSweep) -> dict[str, np.ndarray]:
@@ -119,5 +144,3 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = [v / np.sqrt((v**2).sum(0)) for v in (a, b)]
     return (scaled[0].T @ scaled[1]).astype(np.float32)
-
-

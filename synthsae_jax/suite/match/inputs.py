@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -169,4 +170,4 @@ def _encoded(path: Path, x: np.ndarray, loaded: LoadedSAE) -> sparse.csr_matrix:
             f"{loaded.path} makes more than {_MOST_CODES:,} codes that are not 0: give fewer "
             "tokens.",
         )
-    return sparse.vstack(found, format="csr")
+    return cast(sparse.csr_matrix, sparse.vstack(found, format="csr"))

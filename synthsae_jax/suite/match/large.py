@@ -273,7 +273,7 @@ def _shared(step: NullStep, memory: dict[Any, Any]) -> NullStep:
             numbers = observe(a, b)
             return [numbers[n][0] if n in numbers else np.nan for n in names]
 
-        return names, null_values(statistic, *sides, kept, key, draws)
+        return names, null_values(statistic, sides[0], sides[1], kept, key, draws)
 
     return dataclasses.replace(step, draw=draw)
 

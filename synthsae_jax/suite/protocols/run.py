@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -189,7 +189,7 @@ def _levelled(
 
     Chance pairs of about `_LEVEL_PAIRS`: enough draws that a p-value can be small, at most 100.
     """
-    width = min(np.shape(side.latents)[1] for side in (a, b))
+    width = min(np.shape(cast(Any, side.latents))[1] for side in (a, b))
     draws = context.level_draws or int(np.clip(math.ceil(2 * _LEVEL_PAIRS / width), 1, 100))
     binned = with_token_bins(a, b) if b.token_bins is None else (a, b)
     keys = jax.random.split(key, draws)

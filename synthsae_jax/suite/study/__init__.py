@@ -8,6 +8,7 @@ from synthsae_jax.suite.study.families import FamilyPair, family_of, family_pair
 from synthsae_jax.suite.study.pair import (
     ALL_RULES,
     RELATIONAL,
+    TRUTH,
     Number,
     Pair,
     measure_numbers,
@@ -32,6 +33,7 @@ from synthsae_jax.suite.study.setting import Study, Trained, balanced, flags
 __all__ = [
     "ALL_RULES",
     "RELATIONAL",
+    "TRUTH",
     "FamilyPair",
     "Number",
     "Pair",

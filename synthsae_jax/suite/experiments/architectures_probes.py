@@ -1,0 +1,104 @@
+"""k-sparse probing: how well a few latents of an SAE tell whether a feature is on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import sparse, special
+
+from synthsae_jax import metrics, worlds
+from synthsae_jax.suite.study import Number, Subject, read_codes, read_latents
+from synthsae_jax.worlds import Instance, World
+
+VARIANT = "sparse_probes"
+_STEPS = 30
+_RIDGE = 1e-5
+_SMALL = 1e-6
+
+
+def probed(world: World, instance: Instance, width: int, n_probes: int) -> np.ndarray:
+    """Ids of the features asked for: evenly spaced among the `width` most frequent ones."""
+    ids = np.asarray(metrics.most_frequent(worlds.expected_rates(world), instance, width))
+    return ids[np.linspace(0, len(ids) - 1, min(n_probes, len(ids))).round().astype(int)]
+
+
+def probe_numbers(
+    subject: Subject,
+    world: World,
+    n: int,
+    seed: int,
+    ids: np.ndarray,
+    sizes: Sequence[int] = (1, 5),
+) -> list[Number]:
+    """Mean F1 of probes on k latents each, "k1" and "k5", beside a probe that always says yes.
+
+    On the stream for calibration, which nothing else reads here: fitted on its first half, scored
+    on the second.
+    """
+    latents = read_latents(subject, world, n, seed, "calibrate")
+    on = read_codes(subject.instance, world, n, seed, "calibrate")[:, ids].toarray() != 0
+    found = {f"k{k}": float(np.mean(sparse_probes(latents, on, k))) for k in sizes}
+    return probe_rows(found, on)
+
+
+def probe_rows(found: Mapping[str, float], on: np.ndarray) -> list[Number]:
+    """The numbers of probes, and of one that always says yes: 2 p / (1 + p) at rate p."""
+    rate = on[len(on) // 2 :].mean(0)
+    chance = float(np.mean(2 * rate / (1 + rate)))
+    return [
+        number
+        for name, value in found.items()
+        for number in (
+            Number(VARIANT, name, value),
+            Number(f"{VARIANT}/chance", name, chance),
+        )
+    ]
+
+
+def sparse_probes(latents: sparse.csr_matrix, on: np.ndarray, k: int) -> np.ndarray:
+    """F1 of each column of `on [n, P]` from the k latents whose mean differs most with it.
+
+    Differences are in units of each latent's standard deviation. A logistic regression on those k
+    decides above probability 1/2. Gurnee et al., arXiv 2305.01610. An F1 that is 0 / 0 is 0.
+    """
+    half = latents.shape[0] // 2
+    fit, test = (rows.toarray().astype(np.float64) for rows in (latents[:half], latents[half:]))
+    scale = np.maximum(fit.std(0), 1e-12)
+    fit, test = fit / scale, test / scale
+    scores = []
+    for truth, wanted in zip(on[:half].T, on[half:].T):
+        if truth.min() == truth.max():
+            scores.append(_f1(np.full(wanted.size, truth[0]), wanted))
+            continue
+        apart = np.abs(fit[truth].mean(0) - fit[~truth].mean(0))
+        best = np.argsort(-apart, kind="stable")[:k]
+        weights = _logistic(fit[:, best], truth)
+        scores.append(_f1(test[:, best] @ weights[1:] + weights[0] > 0, wanted))
+    return np.array(scores)
+
+
+def _logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Weights [1 + k], constant first, by Newton's method with a small ridge."""
+    x = np.column_stack([np.ones(len(x)), x])
+    sign = 2.0 * y - 1.0
+    loss = lambda w: np.logaddexp(0, -sign * (x @ w)).mean() + _RIDGE / 2 * w @ w
+    weights = np.zeros(x.shape[1])
+    now = loss(weights)
+    for _ in range(_STEPS):
+        p = special.expit(x @ weights)
+        slope = x.T @ (y - p) / len(x) - _RIDGE * weights
+        curve = (x * (p * (1 - p))[:, None]).T @ x / len(x) + _RIDGE * np.eye(len(weights))
+        step = np.linalg.solve(curve, slope)
+        # a full step overshoots where classes are nearly separable
+        while (after := loss(weights + step)) > now and np.abs(step).max() > _SMALL:
+            step = step / 2
+        if now - after < _SMALL:
+            break
+        weights, now = weights + step, after
+    return weights
+
+
+def _f1(says: np.ndarray, wanted: np.ndarray) -> float:
+    right = (says & wanted).sum()
+    return float(2 * right / max(says.sum() + wanted.sum(), 1))

@@ -1,0 +1,196 @@
+"""The worlds of drivers@1: what each arm sets, what it leaves as it was, and the fraction."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from synthsae_jax import worlds
+from synthsae_jax.suite.study import Study
+from synthsae_jax.worlds import World
+from synthsae_jax.worlds.nodes import Nodes
+
+DEEPEST = 5
+# levels of the factors that the fraction crosses: (low, high)
+LEVELS: Mapping[str, tuple[float, float]] = {
+    "overlap": (0.2, 0.3),
+    "correlation": (0.0, 0.2),
+    "depth": (0, 3),
+    "exponent": (0.7, 1.0),
+    "noise": (0.0, 0.1),
+}
+_SLOTS_PER_LEVEL = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One intervention: what differs from the base arm; numbers of the base elsewhere."""
+
+    name: str
+    overlap: float = LEVELS["overlap"][0]
+    way: str = "coherence"  # how an overlap beyond the base's is reached: "dim", "features"
+    geometry: str = "random"
+    features: float = 1.0  # relative to the size's; width goes along
+    depth: int = 0
+    exclusive: bool = False
+    scaled: bool = False
+    correlation: float = 0.0  # scale of the copula's factors
+    rank: int = 10
+    exponent: float = LEVELS["exponent"][0]
+    noise: float = 0.0
+    sae: str = "topk"
+    block: bool = False  # is it a run of the fraction?
+    between: bool = False  # are SAEs on it also paired with SAEs on the base arm's world?
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the rows carry as factors."""
+        names = (
+            "overlap",
+            "way",
+            "geometry",
+            "features",
+            "depth",
+            "exclusive",
+            "scaled",
+            "correlation",
+            "rank",
+            "exponent",
+            "noise",
+            "block",
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+def fraction() -> tuple[Arm, ...]:
+    """Half of the 2^5 settings, resolution V: the fifth factor is minus the product of the others.
+
+    Main effects and interactions of two are apart from each other; the base is its first run.
+    """
+    names = list(LEVELS)
+    found = []
+    for signs in itertools.product((-1, 1), repeat=4):
+        full = (*signs, -int(np.prod(signs)))
+        chosen = {n: LEVELS[n][s > 0] for n, s in zip(names, full, strict=True)}
+        label = "+".join(n for n, s in zip(names, full, strict=True) if s > 0) or "base"
+        found.append(Arm(label, **chosen, block=True))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def arms() -> dict[str, Arm]:
+    """The fraction first, then one factor at a time from the base."""
+    single = (
+        Arm("dim .10", overlap=0.10, way="dim"),
+        Arm("dim .15", overlap=0.15, way="dim"),
+        Arm("dim .30", overlap=0.30, way="dim"),
+        Arm("coherence .25", overlap=0.25),
+        Arm("coherence .30", overlap=0.30),
+        Arm("orthogonal", geometry="orthogonal"),
+        Arm("twice the features", features=2.0, way="features"),
+        Arm("dim of twice the features", features=2.0, way="dim"),
+        *(Arm(f"depth {d}", depth=d, between=d == 3) for d in range(1, DEEPEST + 1)),
+        Arm("exclusive", depth=3, exclusive=True),
+        Arm("scaled", depth=3, scaled=True),
+        Arm("correlation .1", correlation=0.1),
+        Arm("correlation .2", correlation=0.2, between=True),
+        # of the same rms correlation, scale^2 sqrt(rank), as the arm before
+        Arm("correlation .2, rank 40", correlation=0.2 * (10 / 40) ** 0.25, rank=40),
+        Arm("exponent .4", exponent=0.4),
+        Arm("exponent 1", exponent=1.0),
+        Arm("noise .1", noise=0.1),
+        Arm("matryoshka", sae="matryoshka"),
+        Arm("matryoshka, depth 3", sae="matryoshka", depth=3),
+    )
+    return {arm.name: arm for arm in (*fraction(), *single)}
+
+
+def shape(size: Mapping[str, Any], arm: Arm) -> tuple[int, int, int]:
+    """Features F, dimensions D and width L of an arm."""
+    n = size["n_features"]
+    base = worlds.dim_for_overlap(n, LEVELS["overlap"][0])
+    if arm.way == "features":
+        return round(arm.features * n), base, round(arm.features * size["width"])
+    if arm.features != 1:  # the overlap that so many features would have, by dimensions
+        same = worlds.overlap_of(round(arm.features * n), base)
+        return n, worlds.dim_for_overlap(n, same), size["width"]
+    if arm.way == "dim":
+        return n, worlds.dim_for_overlap(n, arm.overlap), size["width"]
+    return n, base, size["width"]
+
+
+def instance_config(size: Mapping[str, Any], arm: Arm) -> worlds.InstanceConfig:
+    """Random directions, paired where coherence is what moves the overlap."""
+    _, dim, _ = shape(size, arm)
+    paired = arm.way == "coherence" and arm.overlap > LEVELS["overlap"][0]
+    return worlds.InstanceConfig(
+        hidden_dim=dim,
+        bias_norm=0.5,
+        orthogonalize_steps=0,
+        geometry=arm.geometry,
+        overlap=arm.overlap if paired else None,
+        noise=arm.noise,
+    )
+
+
+def arm_world(study: Study, size: Mapping[str, Any], arm: Arm) -> tuple[World, worlds.RateMatch]:
+    """The world of an arm, and how well its rates are those of the firing law.
+
+    Without a forest the law's rates are exact. With one, realised rates are held within 2 %
+    (`compensation="exact"`): a variant of the world without it, over the same copula.
+    """
+    n, _, _ = shape(size, arm)
+    law = worlds.ScaledZipf(exponent=arm.exponent, mean_l0=size["mean_l0"])
+    copula = worlds.LowRank(arm.rank, arm.correlation)
+    slots = _slots(size, arm)
+    plain = study.world(n_features=n, firing=law, correlation=copula, slots=slots[:2] + slots[-1:])
+    rates = law.values(n, None)
+    if not arm.depth:
+        return plain, worlds.RateMatch(0, 0.0, float(rates.sum()), float(rates.sum()))
+    trees = forest(rates, arm.depth, arm.exclusive, arm.scaled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # missed rates are rows of the table
+        found = worlds.variant(plain, hierarchy=trees, seed=study.world_seed, slots=slots)
+    return found, worlds.rate_match(found, rates)
+
+
+def forest(rates: np.ndarray, depth: int, exclusive: bool = False, scaled: bool = False) -> Nodes:
+    """Trees over the same features whatever their depth: R roots, each with five below it.
+
+    Down to the last level a tree is a chain; what is left of its five hangs there side by side, so
+    depth 1 is five children of a root and depth 5 a chain of five. R is 6 of 128 features; the
+    levels of a chain are spread over the ranks, so that a child is rarer than its parent.
+    """
+    n = rates.size
+    roots = max(1, 6 * n // 128)
+    order = np.argsort(-rates, kind="stable")
+    below = (np.array([0, 6, 12, 70, 95, 122]) * n / 128).astype(int)  # first rank of each place
+    place = [order[start : start + roots] for start in below]
+    feature, parent = [], []
+    index: dict[int, int] = {}
+    level_of = [0, *(min(j, depth) for j in range(1, DEEPEST + 1))]
+    places = [(j, tree) for j in range(DEEPEST + 1) for tree in range(roots)]
+    # breadth first, siblings side by side, as exclusion among them is read
+    for j, tree in sorted(places, key=lambda p: (level_of[p[0]], p[1], p[0])):
+        above = -1 if j == 0 else index[int(place[level_of[j] - 1][tree])]
+        index[int(place[j][tree])] = len(feature)
+        feature.append(int(place[j][tree]))
+        parent.append(above)
+    return Nodes(
+        feature=np.array(feature),
+        parent=np.array(parent),
+        exclusive=np.full(len(feature), exclusive),
+        scaled=np.full(len(feature), scaled),
+    )
+
+
+def _slots(size: Mapping[str, Any], arm: Arm) -> tuple[int, ...]:
+    """Ample room, equal over the arms of a depth, so that they share compiled programs."""
+    root, top, code = size["slots"]
+    if not arm.depth:
+        return root, top, code
+    return (root, top, *[_SLOTS_PER_LEVEL] * arm.depth, code)
