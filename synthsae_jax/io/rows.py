@@ -64,8 +64,9 @@ _SOMETIMES = [
     "same_dictionary",
 ]
 WRITTEN = tuple(column for column in COLUMNS if column not in _SOMETIMES)
-KEY = ("benchmark", "run_id", "run_id_b", "step", "metric", "variant")
-REQUIRED = (*KEY, "value")
+# the condition too: an experiment may look at one pair in several ways
+KEY = ("benchmark", "run_id", "run_id_b", "condition", "step", "metric", "variant")
+REQUIRED = ("benchmark", "run_id", "run_id_b", "step", "metric", "variant", "value")
 STATUSES = ("ok", "undefined", "diverged")
 FACTOR = "factor_"  # prefix of a benchmark's own columns: factor_sharing, factor_geometry, ...
 REFERENCES = ("chance", "ceiling")
@@ -110,7 +111,7 @@ def check_row(row: Mapping[str, Any], where: str = "Result row") -> Row:
 
 def key(row: Mapping[str, Any]) -> tuple:
     """What a row is about; of two rows with equal keys the later one holds."""
-    return tuple(row[column] for column in KEY)
+    return tuple("" if row.get(column) is None else row[column] for column in KEY)
 
 
 def merge(*tables: Iterable[Row]) -> list[Row]:

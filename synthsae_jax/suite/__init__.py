@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
 from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
 from synthsae_jax.suite.match.record import read_match, write_match
@@ -36,10 +38,15 @@ def describe(name: str) -> str:
         size = benchmark.sizes[scale]
         cited = "pilot" if scale in ("smoke", "small") else "citable"
         lines.append(
-            f"  {scale:<9} {cited:<8} preset {size['preset']}: {_count(size['worlds'], 'world')}, "
+            f"  {scale:<9} {cited:<8} preset {_presets(size)}: {_count(size['worlds'], 'world')}, "
             f"{_count(sum(c.runs for c in cells), 'SAE')} of {size['n_train']:,} samples"
         )
     return "\n".join(lines)
+
+
+def _presets(size: Mapping[str, Any]) -> str:
+    """The preset of a scale, or those of its arms."""
+    return size["preset"] if "preset" in size else " and ".join(size["presets"].values())
 
 
 def _count(n: int, what: str) -> str:
