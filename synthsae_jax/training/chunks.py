@@ -16,9 +16,9 @@ def stretches(n_runs: int, most: int) -> list[slice]:
     return [slice(a, min(a + size, n_runs)) for a in range(0, n_runs, size)]
 
 
-def part_of(by_run: Any, some: slice) -> Any:
-    """Records of `[R]` or `[I, R]` for some of the runs."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[..., some], by_run)
+def part_of(by_run: Any, some: slice, axis: int) -> Any:
+    """Records of `[R, ...]` (axis 0) or `[I, R, ...]` (axis 1) for some of the runs."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[(slice(None),) * axis + (some,)], by_run)
 
 
 def joined(parts: list[Any], axis: int) -> Any:

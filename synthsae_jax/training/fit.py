@@ -199,11 +199,12 @@ def _in_stretches(
 ) -> TrainResult:
     """`train` of at most so many runs at a time; `by_run` are its arguments `[R]` or `[I, R]`."""
     shape = by_run["init_seeds"].shape
+    axis = len(shape) - 1
     parts = stretches(shape[-1], others["at_once"])
     results = [
         train(
             *given,
-            **part_of(by_run, some),
+            **part_of(by_run, some, axis),
             **others,
             progress=offset(progress, i * given[3].n_steps, len(parts) * given[3].n_steps),
         )
@@ -211,7 +212,6 @@ def _in_stretches(
     ]
     names = ["params", "state", "hyper", "status", "init_seeds", "data_seeds", "snapshots"]
     names += ["input_scale"] if "data_seed" in by_run else []
-    axis = len(shape) - 1
     fields = {name: joined([getattr(part, name) for part in results], axis) for name in names}
     history = {
         name: rows if name == "step" else joined([part.history[name] for part in results], axis)

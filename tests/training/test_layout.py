@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -11,7 +12,7 @@ import pytest
 import tiny
 from flax import struct
 
-from synthsae_jax import saes
+from synthsae_jax import keys, saes
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import TrainConfig, layout, program, train
 from synthsae_jax.training.layout import Device, layout_of, runs_at_once
@@ -150,3 +151,18 @@ def test_runs_at_once_grow_with_memory_and_are_never_none():
     assert each == pytest.approx(2 * counts[-1], abs=1)
     available = layout.memory()
     assert available is None or available > 2**30
+
+
+def test_given_weights_take_the_place_of_drawn_ones():
+    sae = tiny.sae("topk")
+    config = TrainConfig(n_samples=tiny.BATCH * 4, batch_size=tiny.BATCH)
+    seeds = (0, 1)
+    weights = [sae.init(keys.init_key(seed)) for seed in seeds]
+    weights = jax.tree.map(lambda *leaves: np.stack(leaves), *weights)
+    run = functools.partial(train, WORLD, A, sae, config)
+    drawn = run(init_seeds=seeds)
+    for more in ({}, {"at_once": 1}):
+        given = run(init_seeds=(5, 6), weights=weights, **more)
+        np.testing.assert_allclose(given.params.W_dec, drawn.params.W_dec, atol=1e-6)
+    with pytest.raises(ConfigError, match="weights must have axes"):
+        run(init_seeds=seeds, weights=weights.replace(W_dec=weights.W_dec[:, 1:]))
