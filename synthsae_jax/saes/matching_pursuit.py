@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from synthsae_jax.saes.records import Options, Rules, SAEParams, no_state
 Array = jax.Array
 
 _LARGEST_GRAM = 2**28  # entries: 1 GiB
+_TOGETHER = 512  # samples whose rounds are run together; others wait
 _BLOCK = 32  # rounds whose decoder gradients are kept apart, [32, n, D], before they are added up
 
 
@@ -137,6 +139,24 @@ def _run(
     # One product of the decoder with itself saves that of every round but the first
     small = rows.shape[0] * 2 <= samples * rounds and rows.shape[0] ** 2 <= _LARGEST_GRAM
     gram = _gram(rows, options) if small else None
+    some = functools.partial(_rounds, options, rows, gram, residual_threshold)
+    if gram is None or samples <= _TOGETHER or samples % _TOGETHER:
+        return some(x)
+    # a part of the samples at a time: their products with all rows then stay in a cache
+    chosen, values, residual = jax.lax.map(some, x.reshape(-1, _TOGETHER, x.shape[1]))
+    in_rounds = lambda parts: jnp.moveaxis(parts, 1, 0).reshape(rounds, samples)
+    return in_rounds(chosen), in_rounds(values), residual.reshape(x.shape)
+
+
+def _rounds(
+    options: MatchingPursuitOptions,
+    rows: Array,
+    gram: Array | None,
+    residual_threshold: Array,
+    x: Array,
+) -> tuple[Array, Array, Array]:
+    """What `_run` gives, for some samples `[n, D]`; `gram` is that of the rows, or None."""
+    samples, rounds = x.shape[0], options.rounds
 
     def more(carry):
         t, _, _, done, *_ = carry

@@ -18,7 +18,7 @@ EVIL = '<script>alert("x")</script> & more'
 def example_rows(n=6):
     made = [
         rows.make_row(
-            benchmark="recovery@1",
+            benchmark="example@1",
             run_id=f"{sae}{i}",
             step=5,
             metric=metric,
@@ -30,12 +30,12 @@ def example_rows(n=6):
         for metric in ("mcc", "f1")
         for i in range(n)
     ]
-    level = {"benchmark": "recovery@1", "run_id": "ref", "step": 0, "metric": "mcc"}
+    level = {"benchmark": "example@1", "run_id": "ref", "step": 0, "metric": "mcc"}
     return [*made, rows.make_row(**level, value=0.05, variant="chance")]
 
 
 def example_manifest(scale="smoke", state="completed"):
-    made = manifest.make_manifest("recovery@1", scale, "ab" * 32, {"c": [0.5]}, {"init": [0]})
+    made = manifest.make_manifest("example@1", scale, "ab" * 32, {"c": [0.5]}, {"init": [0]})
     return manifest.finish(made, state)
 
 

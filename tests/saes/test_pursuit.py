@@ -61,3 +61,13 @@ def test_the_gram_matrix_is_that_of_one_product(width):
     rows = np.random.default_rng(2).normal(size=(width, D)).astype(np.float32)
     found = pursuit._gram(jnp.asarray(rows), options)
     np.testing.assert_allclose(found, rows @ rows.T, atol=1e-4)
+
+
+def test_samples_taken_in_parts_give_the_same(monkeypatch):
+    (loss, info), gradients = run(True)
+    monkeypatch.setattr(pursuit, "_TOGETHER", N // 4)
+    (parts, found), slopes = run(True)
+    np.testing.assert_array_equal(info["latents"], found["latents"])
+    assert float(loss) == pytest.approx(float(parts), rel=1e-6)
+    for ours, theirs in zip(jax.tree.leaves(gradients), jax.tree.leaves(slopes)):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
