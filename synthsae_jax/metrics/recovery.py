@@ -90,8 +90,8 @@ class ClassificationCounts:
         """The same with the true features as bits: `active` uint32 `[ceil(n / 32), F]`.
 
         Bit t % 32 of word t // 32 says whether the feature is active on sample t (`bits_of_samples`
-        makes such words). No `[n, F]` matrix is read or made: at 1,024 x 4,096 latents and 16,384
-        features a batch takes 1 ms where `update` takes 250, more than the encoder's product.
+        makes such words). No `[n, F]` matrix is read or made: `update` reads one, which in wide
+        worlds takes longer than the encoder's product.
         """
         fires = bits_of_samples(latents != 0)
         target = jnp.take(active, self.target, axis=1)

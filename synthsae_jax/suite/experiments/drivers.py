@@ -31,14 +31,14 @@ from synthsae_jax.suite.experiments.drivers_worlds import (
     shape,
 )
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import run_seed, world_seed
+from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import (
     Number,
     Pair,
     Reading,
     Study,
     Trained,
-    balanced,
+    cells_by_arm,
     flags,
     read,
     rows_of_pair,
@@ -113,15 +113,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(size["arms"]) + i, name)
-                for i, name in enumerate(size["arms"])
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], size["arms"], cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, name: str) -> Cell:

@@ -18,14 +18,14 @@ from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.experiments.evolution_claims import CLAIMS, MATURITY, SHARED, TRAINING
 from synthsae_jax.suite.experiments.evolution_scores import evolution_numbers
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import run_seed, world_seed
+from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import (
     Pair,
     Reading,
     Study,
     Subject,
     Trained,
-    balanced,
+    cells_by_arm,
     family_of,
     flags,
     read,
@@ -102,15 +102,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(size["arms"]) + i, name)
-                for i, name in enumerate(size["arms"])
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], size["arms"], cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, arm: str) -> Cell:

@@ -21,12 +21,11 @@ from synthsae_jax.suite.experiments.leakage_rows import stage_rows, true_rows
 from synthsae_jax.suite.family import Family, plain_view
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import (
     Study,
     Subject,
     Trained,
-    balanced,
+    cells_by_arm,
     family_of,
     read_latents,
     read_truth,
@@ -118,15 +117,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(size["arms"]) + i, ARMS[name])
-                for i, name in enumerate(size["arms"])
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], [ARMS[name] for name in size["arms"]], cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, arm: Arm) -> Cell:

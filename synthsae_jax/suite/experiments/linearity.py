@@ -20,7 +20,7 @@ from synthsae_jax.suite.experiments.drivers_outcome import explained
 from synthsae_jax.suite.experiments.linearity_claims import CLAIMS, DEPARTURES, STRENGTHS
 from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import run_seed, world_seed
+from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import (
     ALL_RULES,
     RELATIONAL,
@@ -28,7 +28,7 @@ from synthsae_jax.suite.study import (
     Number,
     Study,
     Trained,
-    balanced,
+    cells_by_arm,
     family_of,
     family_pairs,
     measure_numbers,
@@ -113,15 +113,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and departure, all strengths in it; worlds take turns."""
     size = SIZES[scale]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(size["departures"]) + i, name)
-                for i, name in enumerate(size["departures"])
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], size["departures"], cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, name: str) -> Cell:

@@ -27,8 +27,7 @@ from synthsae_jax.suite.experiments.matching_grid import (
 from synthsae_jax.suite.experiments.matching_rungs import RUNGS, quartile, read_ladder
 from synthsae_jax.suite.family import Condition
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import world_seed
-from synthsae_jax.suite.study import Study, balanced, family_of, train_family
+from synthsae_jax.suite.study import Study, cells_by_arm, family_of, train_family
 
 ID = "matching@1"
 SHARED = 0.75  # of the features: the rest must stay single
@@ -119,15 +118,8 @@ def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
     arms = [arm for arm in ARMS if arm.name in size["arms"]]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(arms) + i, arm)
-                for i, arm in enumerate(arms)
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], arms, cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, arm: Arm) -> Cell:

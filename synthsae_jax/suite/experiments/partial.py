@@ -19,13 +19,12 @@ from synthsae_jax.suite.experiments.partial_claims import CLAIMS
 from synthsae_jax.suite.experiments.partial_joint import JOINT, joint_numbers, train_joint
 from synthsae_jax.suite.family import Condition, Family
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import (
     FamilyPair,
     Number,
     Pair,
     Study,
-    balanced,
+    cells_by_arm,
     family_of,
     family_pairs,
     protocol_numbers,
@@ -116,15 +115,8 @@ def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
     arms = [*size["arms"], *(j for j in size["joint"] if j not in size["arms"])]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(arms) + i, name)
-                for i, name in enumerate(arms)
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], arms, cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, arm: str) -> Cell:

@@ -27,11 +27,10 @@ from synthsae_jax.suite.experiments.proxies_latents import (
 )
 from synthsae_jax.suite.family import Condition, plain_view
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import (
     Study,
     Subject,
-    balanced,
+    cells_by_arm,
     family_of,
     read_codes,
     read_latents,
@@ -115,15 +114,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(size["arms"]) + i, arm)
-                for i, arm in enumerate(size["arms"])
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], size["arms"], cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, arm: str) -> Cell:

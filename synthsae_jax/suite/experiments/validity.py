@@ -19,14 +19,13 @@ from synthsae_jax.suite.experiments.validity_varied import varied
 from synthsae_jax.suite.family import Condition
 from synthsae_jax.suite.protocols.base import Context
 from synthsae_jax.suite.recovery import train_config
-from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import (
     ALL_RULES,
     RELATIONAL,
     FamilyPair,
     Number,
     Study,
-    balanced,
+    cells_by_arm,
     family_of,
     family_pairs,
     measure_numbers,
@@ -171,15 +170,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 def cells(scale: str, salt: str) -> Sequence[Cell]:
     """One cell per world and arm; worlds take turns, so that a prefix is balanced."""
     size = SIZES[scale]
-    return balanced(
-        [
-            [
-                _cell(size, world_seed(ID, salt, w), w, w * len(size["arms"]) + i, name)
-                for i, name in enumerate(size["arms"])
-            ]
-            for w in range(size["worlds"])
-        ]
-    )
+    cell = functools.partial(_cell, size)
+    return cells_by_arm(ID, salt, size["worlds"], size["arms"], cell)
 
 
 def _cell(size: Mapping[str, Any], seed: int, world: int, number: int, name: str) -> Cell:

@@ -28,7 +28,13 @@ from synthsae_jax.suite.study.readings import (
     truth_evidence,
 )
 from synthsae_jax.suite.study.select import by_world, mean, select, values
-from synthsae_jax.suite.study.setting import Study, Trained, balanced, flags
+from synthsae_jax.suite.study.setting import (
+    Study,
+    Trained,
+    balanced,
+    cells_by_arm,
+    flags,
+)
 
 __all__ = [
     "ALL_RULES",
@@ -43,6 +49,7 @@ __all__ = [
     "Trained",
     "balanced",
     "by_world",
+    "cells_by_arm",
     "family_of",
     "family_pairs",
     "flags",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from synthsae_jax import keys, saes, worlds
 from synthsae_jax.suite import table
-from synthsae_jax.suite.base import Tick
+from synthsae_jax.suite.base import Cell, Tick
 from synthsae_jax.suite.recipes import recipe
-from synthsae_jax.suite.seeds import run_seed
+from synthsae_jax.suite.seeds import run_seed, world_seed
 from synthsae_jax.suite.study.readings import Subject, subjects
 from synthsae_jax.training import TrainConfig, TrainResult, train
 from synthsae_jax.worlds import Instance, World
@@ -141,6 +141,28 @@ def balanced(groups: Sequence[Sequence[Any]]) -> list[Any]:
     """The cells of several groups (worlds), one of each in turn, so that a prefix is balanced."""
     longest = max(map(len, groups), default=0)
     return [group[i] for i in range(longest) for group in groups if i < len(group)]
+
+
+def cells_by_arm(
+    benchmark: str,
+    salt: str,
+    n_worlds: int,
+    arms: Sequence[Any],
+    cell: Callable[[int, int, int, Any], Cell],
+) -> list[Cell]:
+    """A cell for each world and arm, worlds taking turns: `cell(seed, world, number, arm)`.
+
+    `number` counts the cells of the benchmark, so that no two share the seeds of their models.
+    """
+    return balanced(
+        [
+            [
+                cell(world_seed(benchmark, salt, w), w, w * len(arms) + i, arm)
+                for i, arm in enumerate(arms)
+            ]
+            for w in range(n_worlds)
+        ]
+    )
 
 
 def flags(a: Mapping[str, Any], b: Mapping[str, Any], **known: bool) -> dict[str, bool]:
