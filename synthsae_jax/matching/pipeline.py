@@ -141,8 +141,13 @@ def _counts(a: SideInputs, b: SideInputs) -> PairCounts | None:
         "a pipeline takes codes [n, L] of both sides on the same samples; given "
         f"{shape_a} and {shape_b}.",
     )
-    empty = PairCounts.init(shape_a[1], shape_b[1])
-    return empty.update(jnp.asarray(a.latents), jnp.asarray(b.latents))
+    return _counted(jnp.asarray(a.latents), jnp.asarray(b.latents))
+
+
+# nulls count as many codes over and over
+@jax.jit
+def _counted(a: Array, b: Array) -> PairCounts:
+    return PairCounts.init(a.shape[1], b.shape[1]).update(a, b)
 
 
 def _input(name: str, takes: str, side: SideInputs) -> Any:

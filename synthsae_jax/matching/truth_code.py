@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import cast
 
 import jax
@@ -70,12 +71,19 @@ def code_fit(
     )
     require(terms >= 1, f"terms must be at least 1; given {terms}.")
     present = jnp.ones(n_features, bool) if present is None else jnp.asarray(present, bool)
-    fit = lambda row: _fit_one(row, feature_correlation, present, min(terms, n_features))
-    ids, weights = jax.lax.map(fit, correlation, batch_size=min(block, n_latents))
+    terms, block = min(terms, n_features), min(block, n_latents)
+    ids, weights = _fit_all(correlation, feature_correlation, present, terms, block)
     own = jnp.take_along_axis(correlation, jnp.maximum(ids, 0), axis=1)
     shares = jnp.where(ids >= 0, weights * own, 0.0)
     broken = jnp.isnan(correlation).any(axis=1)
     return CodeFit(ids, weights, shares, jnp.where(broken, jnp.nan, shares.sum(1)))
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _fit_all(
+    rows: Array, among: Array, present: Array, terms: int, block: int
+) -> tuple[Array, Array]:
+    return jax.lax.map(lambda row: _fit_one(row, among, present, terms), rows, batch_size=block)
 
 
 def _fit_one(row: Array, among: Array, present: Array, terms: int) -> tuple[Array, Array]:

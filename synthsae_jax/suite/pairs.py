@@ -19,6 +19,7 @@ import numpy as np
 
 from synthsae_jax import keys
 from synthsae_jax.matching import CoMoments, PairCounts, TruthCounts, procrustes_from_covariance
+from synthsae_jax.suite.drawn import Recent
 from synthsae_jax.worlds import (
     Codes,
     Instance,
@@ -34,6 +35,8 @@ Array = jax.Array
 _BATCH = 1024
 _BLOCK = 8  # batches drawn at once
 BLOCK_TOKENS = _BATCH * _BLOCK
+# drawing costs more than an SAE's pass in a small world; large worlds' blocks just don't fit
+_drawn: Recent[Codes] = Recent(2**27)
 
 
 def truth_counts(
@@ -88,11 +91,16 @@ def parent_codes(
     world: World, n_samples: int, seed: int, stream: str
 ) -> Iterator[tuple[Array, Codes]]:
     """Blocks of parent codes [8, 1024, K], each with the key of what instances add to them."""
+    plain = bare(world)
     for block in range(math.ceil(n_samples / BLOCK_TOKENS)):
         key = jax.random.fold_in(keys.data_key(seed, stream), block)
-        parents = _draw_block(jax.random.fold_in(key, 0), bare(world))
-        raise_on_overflow(parents, world)
-        yield jax.random.fold_in(key, 1), parents
+
+        def draw(key=key):
+            parents = _draw_block(jax.random.fold_in(key, 0), plain)
+            raise_on_overflow(parents, world)
+            return parents
+
+        yield jax.random.fold_in(key, 1), _drawn.get(plain, (seed, stream, block), draw)
 
 
 def tokens(n_samples: int) -> int:

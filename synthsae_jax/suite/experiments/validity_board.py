@@ -201,7 +201,7 @@ TESTS: dict[str, Callable[[World, str], float]] = {
     "geometry": _geometry,
     "leakage": _leakage,
     "width": _confound({"narrow": -1.0, "random": 0.0, "wide": 1.0}),
-    "frequency": _confound({"flat": 0.4, "random": 0.7, "steep": 1.0}),
+    "frequency": _confound({"flat": 0.5, "random": 0.7, "steep": 0.9}),
     "artefacts": _confound({"pursuit": 1.0, "pursuit_2k": 2.0}),
     "invariance": _invariance,
     "samples": _samples,

@@ -13,7 +13,7 @@ from synthsae_jax.suite import pairs
 from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.family import Condition, Family, init_family, plain_view
 from synthsae_jax.suite.study.pair import Pair
-from synthsae_jax.suite.study.readings import read, read_truth
+from synthsae_jax.suite.study.readings import Reading, read, read_truth
 from synthsae_jax.suite.study.setting import Study, Trained, flags
 from synthsae_jax.worlds import InstanceConfig, World
 
@@ -60,6 +60,15 @@ def family_pairs(
             known[id(subject)] = read_truth(subject, plain, n, seed)
         return known[id(subject)]
 
+    # B's codes are its own; A is read again only under another coupling
+    seen: dict[tuple[int, str], Reading] = {}
+
+    def reading_of_a(r, coupling, world):
+        if (r, coupling) not in seen:
+            subject = a.subjects[0][r]
+            seen[r, coupling] = read(subject, world, n, seed, truth=truth(subject))
+        return seen[r, coupling]
+
     turns: dict[int, np.ndarray] = {}
     for i, condition in enumerate(family.conditions, start=1):
         if tick is not None:
@@ -68,8 +77,9 @@ def family_pairs(
         for r in range(len(a.subjects[0])):
             if not (a.ok(0, r) and b.ok(i, r)):
                 continue
-            sides = a.subjects[0][r], b.subjects[i][r]
-            of_a, of_b = (read(s, world, n, seed, truth=truth(s)) for s in sides)
+            of_a = reading_of_a(r, condition.coupling, world)
+            other = b.subjects[i][r]
+            of_b = read(other, world, n, seed, truth=truth(other))
             if i not in turns:
                 members = family.reference, family.partner(i - 1)
                 turns[i] = np.asarray(pairs.rotation(world, *members, n, seed))
