@@ -26,7 +26,7 @@ STATES = ("running", "interrupted", "completed")
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax")
 _DIGITS = 5
 # when and how far, not what: a rerun may differ here and still be the same result
-_INCIDENTAL = ("created_at", "finished_at", "state")
+_INCIDENTAL = ("created_at", "finished_at", "state", "cell_seconds")
 Manifest = dict[str, Any]
 
 

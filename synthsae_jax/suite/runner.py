@@ -54,7 +54,7 @@ def execute(
     try:
         with progress(benchmark.id, quiet) as report:
             for cell in todo:
-                here, weight = base, weights[cell.name]
+                here, weight, start = base, weights[cell.name], time.perf_counter()
                 rows = cell.compute(
                     lambda share, what, here=here, weight=weight, cell=cell: report(
                         (here + share * weight) / total, f"{cell.name}: {what}"
@@ -63,7 +63,8 @@ def execute(
                 results.append_rows(out / results.RESULTS, rows)
                 done.append(cell.name)
                 base += weight
-                manifest = {**manifest, "cells_done": done}
+                took = {**manifest.get("cell_seconds", {}), cell.name: _since(start)}
+                manifest = {**manifest, "cells_done": done, "cell_seconds": took}
                 manifests.write_manifest(out, manifest)
             report(1.0, "done")
     except BaseException:
@@ -142,6 +143,10 @@ def _open(
     atomic.write_text(out / results.RESULTS, "")
     manifests.write_manifest(out, manifest)
     return []
+
+
+def _since(start: float) -> float:
+    return round(time.perf_counter() - start, 1)
 
 
 def _matmul_rate() -> float:

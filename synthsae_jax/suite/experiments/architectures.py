@@ -44,14 +44,14 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "saes": ("topk", *_FEW),
         "n_probes": 16,
         "probe_samples": 16_384,
-        "n_train": 256_000,
+        "n_train": 128_000,
         "n_match": 32_768,
         "n_eval": 16_384,
         "batch_size": 256,
         "lr": 1e-2,
         "dead_window": 100,
         # children, exclusion and their like take trees
-        "ranking": {"preset": "mini", "target_l0": 4.0, "saes": _FEW, "n_train": 128_000},
+        "ranking": {"preset": "mini", "target_l0": 4.0, "saes": _FEW},
     },
     "standard": {
         "preset": "1k",

@@ -52,11 +52,11 @@ CONVERGED = 0.002  # explained variance that the last tenth of training may stil
 
 _SMALL = {
     "preset": "micro",
-    "n_features": 128,
-    "width": 64,
-    "mean_l0": 4.0,
-    "target_l0": 3.0,
-    "slots": (16, 40, 40),
+    "n_features": 256,
+    "width": 128,
+    "mean_l0": 5.0,
+    "target_l0": 4.0,
+    "slots": (24, 64, 48),
     "n_train": 128_000,
     "n_match": 16_384,
     "batch_size": 256,
@@ -87,11 +87,25 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     "small": {
         **_SMALL,
         "worlds": 5,
-        # between levels that are there
+        # the fraction, and the single factors that a claim or a check is about
         "arms": tuple(
             name
-            for name in arms()
-            if name not in ("coherence .25", "depth 4", "correlation .1", "exponent .4", "noise .1")
+            for name, arm in arms().items()
+            if arm.block
+            or name
+            in (
+                "dim .15",
+                "dim .30",
+                "coherence .30",
+                "orthogonal",
+                "twice the features",
+                "depth 3",
+                "exclusive",
+                "correlation .2",
+                "exponent 1",
+                "matryoshka",
+                "matryoshka, depth 3",
+            )
         ),
     },
     "standard": {**_LARGE, "worlds": 10, "arms": tuple(arms())},

@@ -76,7 +76,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "worlds": 5,
         "pursuit": (1.0, 2.0, 4.0),
         "grid": (1.0, 2.0, 3.0, 4.0),
-        "n_train": 256_000,
+        "n_train": 128_000,
         "n_match": 32_768,
         "n_eval": 16_384,
         "batch_size": 256,

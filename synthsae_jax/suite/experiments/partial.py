@@ -67,7 +67,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "joint": JOINT,
         "joint_width": 192,
         "protocols": ("ours@1",),
-        "n_train": 256_000,
+        "n_train": 128_000,
         "n_match": 32_768,
         "batch_size": 256,
         "lr": 1e-2,
