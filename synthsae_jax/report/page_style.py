@@ -23,6 +23,7 @@ th { text-align: left; font-weight: 600; border-bottom: 1.5px solid #222; }
 th, td { padding: .22rem .9rem .22rem 0; vertical-align: top; white-space: nowrap; }
 td { border-bottom: 1px solid #eee; }
 .num { text-align: right; }
+.long { white-space: normal; min-width: 11rem; }
 .note { font-size: .85rem; color: #555; }
 figure { margin: 1.4rem 0 2rem; }
 figure svg { display: block; }

@@ -18,6 +18,7 @@ from synthsae_jax.errors import check_choice
 from synthsae_jax.report import layouts
 from synthsae_jax.report.summary import RECORD, Record, summarise
 
+_SENTENCE = 48  # characters from which a column of a page wraps
 _UNBROKEN = 16  # characters of "[-12.34, -12.34]"
 
 
@@ -107,12 +108,19 @@ def to_markdown(source: Table | Iterable[Mapping[str, Any]], **options: Any) -> 
 
 
 def to_html(source: Table | Iterable[Mapping[str, Any]], **options: Any) -> str:
-    """An HTML table (a fragment) with caption; all text is escaped, numbers have class "num"."""
+    """An HTML table (a fragment) with caption; all text is escaped.
+
+    Cells of numbers have the class "num", those of columns with sentences "long".
+    """
     t = _as_table(source, options)
+    long = [any(len(row[i]) > _SENTENCE for row in t.rows) for i in range(len(t.header))]
 
     def line(cells: Sequence[str], tag: str) -> str:
         scope = ' scope="col"' if tag == "th" else ""
-        kinds = [' class="num"' if right else "" for right in t.numeric]
+        kinds = [
+            ' class="num"' if right else ' class="long"' if sentences else ""
+            for right, sentences in zip(t.numeric, long, strict=True)
+        ]
         texts = [
             f"<{tag}{scope}{kind}>{html.escape(cell)}</{tag}>"
             for kind, cell in zip(kinds, cells, strict=True)
