@@ -73,7 +73,8 @@ def matching(rows: Sequence[Row], width: str) -> Contents:
         ),
         page.Section(
             "Tokens and firing rate",
-            "Recall of mutual nearest neighbours by quarter of the firing rate of A's latents.",
+            "Precision of mutual nearest neighbours by quarter of the firing rate of A's latents. "
+            "Recall, and accuracy given recovery, stand in the ladder.",
             (),
             _tokens(rows, width),
         ),
@@ -168,13 +169,13 @@ def _tokens(rows: Sequence[Row], width: str) -> tuple[page.Captioned, ...]:
     for score in ("activation_pearson", "hypergeometric_z_plain", "phi"):
         for quarter in ("q1", "q2", "q3", "q4"):
             for n in counts:
-                found = _number(rows, "recall", score, stratum=quarter, tokens=n)
+                found = _number(rows, "precision", score, stratum=quarter, tokens=n)
                 if not math.isnan(found.estimate):
                     records.append(_record(found, tokens=n, quarter=quarter, metric=score))
     if not records:
         return ()
     plot = lines.line_plot(records, "tokens", "quarter", width=width, log_x=True, names=NAMES)
-    caption = f"Recall by tokens and firing rate, trained SAEs. {marks.READING}"
+    caption = f"Precision by tokens and firing rate, trained SAEs. {marks.READING}"
     return (page.Captioned(plot, caption, "tokens"),)
 
 
