@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -72,6 +72,7 @@ def train(
     lr: float | np.ndarray | None = None,
     target_l0: float | np.ndarray | None = None,
     weights: SAEParams | None = None,
+    frozen: Mapping[str, bool | np.ndarray] | None = None,
     products: str = "auto",
     at_once: int | None = None,
     progress: Progress | None = None,
@@ -89,6 +90,9 @@ def train(
       again.
     - `weights`: what the runs begin with, raw, with axes [R] or [I, R]; None draws them from the
       init seeds. A k-sparse SAE's finalized weights serve where their decoder rows have norm 1.
+    - `frozen`: weights by name that runs leave as they begin, each one bool or an array [R] or
+      [I, R]: their gradient is 0. What an architecture does to weights after an update, it still
+      does.
     - `products`: "sparse" computes a k-sparse SAE's loss and gradients from its active latents
       alone, "dense" from all; "auto" takes what is faster here. The numbers agree but for rounding.
     - `at_once`: the most runs of each instance in memory together; None takes what there is. More
@@ -107,7 +111,7 @@ def train(
     init_seeds = seeds_of_runs("init_seeds", init_seeds, n_instances)
     n_runs = init_seeds.shape[1]
     data_seeds, own_streams = data_streams(data_seed, n_instances, n_runs, stacked)
-    numbers = numbers_of_runs(config, sae, init_seeds, hyper, lr, target_l0)
+    numbers = numbers_of_runs(config, sae, init_seeds, hyper, lr, target_l0, frozen)
     require(at_once is None or at_once >= 1, f"at_once must be at least 1, got {at_once}.")
     most = at_once or runs_at_once(sae, config.batch_size, n_instances)
     if n_runs > most:
@@ -115,6 +119,7 @@ def train(
         by_run = {"init_seeds": init_seeds, "hyper": numbers.hyper, "lr": numbers.lr}
         by_run |= {"data_seed": data_seeds} if own_streams else {}
         by_run |= {} if target_l0 is None else {"target_l0": numbers.target_l0}
+        by_run |= {"frozen": numbers.frozen} if frozen else {}
         if weights is not None:
             by_run["weights"] = _placed(weights, sae, init_seeds.shape)
         others = {"products": products, "at_once": most}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -129,6 +130,7 @@ def numbers_of_runs(
     hyper: Any = None,
     lr: Any = None,
     target_l0: Any = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> Numbers:
     """The traced numbers of all runs [I, R]; None takes `hyper` from the SAE, else from config."""
     shape = init_seeds.shape
@@ -174,8 +176,26 @@ def numbers_of_runs(
         hyper=hyper,
         ramps=ramps,
         target_l0=target,
+        frozen=_frozen(config, sae, shape, frozen or {}),
     )
     return jax.tree.map(jnp.asarray, numbers)
+
+
+def _frozen(
+    config: TrainConfig, sae: SAE, shape: tuple[int, ...], frozen: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Which runs leave a weight as it is, bool [I, R] by name."""
+    weights = vars(jax.eval_shape(sae.init, jax.random.key(0)))
+    known = [name for name, leaf in weights.items() if hasattr(leaf, "shape")]
+    for name in frozen:
+        if name not in known:
+            raise unknown_name(f"weight of SAE {sae.name!r} to freeze", name, known)
+    require(
+        not frozen or config.resample_every is None,
+        "TrainConfig.resample_every sets decoder rows, encoders and their biases; with frozen "
+        "weights leave it out.",
+    )
+    return {name: _spread(stays, shape, np.bool_) for name, stays in frozen.items()}
 
 
 def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -184,8 +204,8 @@ def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         values = np.broadcast_to(given.astype(dtype), shape)
     except (TypeError, ValueError):
         raise ConfigError(
-            f"hyper and lr take numbers or arrays of shape [R] or [I, R] = {list(shape)}, got "
-            f"{list(given.shape)}."
+            f"hyper, lr and frozen take one value or an array [R] or [I, R] = {list(shape)}, "
+            f"got {list(given.shape)}."
         ) from None
     if values.dtype.kind == "i":
         cut = np.broadcast_to(given, shape)[values != given].tolist()

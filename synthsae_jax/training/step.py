@@ -59,6 +59,8 @@ class Numbers:
     hyper: Any  # the SAE's record
     ramps: dict[str, Ramp]  # numbers of it that start elsewhere
     target_l0: Array  # float32 []: unused without a steered penalty
+    # bool [] by name of a weight: this run leaves it as it is
+    frozen: dict[str, Array] = struct.field(default_factory=dict)
 
 
 def init_state(sae: SAE, recipe: Recipe, key: Array, hyper: Any) -> RunState:
@@ -168,6 +170,11 @@ def updated(
     report: dict[str, Array],
 ) -> tuple[RunState, dict[str, Array]]:
     """The second half of `train_step`: the state with new weights, and the whole report."""
+    kept = {
+        name: jnp.where(stays, 0.0, getattr(gradient, name))
+        for name, stays in numbers.frozen.items()
+    }
+    gradient = gradient.replace(**kept) if kept else gradient
     norm = optax.tree.norm(gradient)
     scale = jnp.where(norm > numbers.grad_clip, numbers.grad_clip / norm, 1.0)
     gradient = jax.tree.map(lambda g: g * scale, gradient)

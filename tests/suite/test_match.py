@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from synthsae_jax import io, saes, suite
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.report.match_page import match_contents, write_match_page
+from synthsae_jax.suite.match import budget as match_budget
 from synthsae_jax.suite.match import credence as match_credence
 from synthsae_jax.suite.match import evidence as match_evidence
 from synthsae_jax.suite.match import protocols as match_protocols
@@ -197,6 +198,26 @@ def test_large_saes_go_by_candidates_with_all_tokens(place, coded, monkeypatch):
     )
     reasons = acts["pairs"][0]["protocols"]["polymorphism2026"]["reasons"]
     assert "no form for so many" in reasons["aligned_ev"]
+
+
+def test_fewer_draws_than_asked_for_are_said_with_the_reason(place, monkeypatch):
+    monkeypatch.setattr(match_budget, "_seconds", lambda *given: 1.0)
+    files = [place / f"{n}.npz" for n in "ac"]
+    options = {"codes": files, "protocols": (CODED,), "draws": 9}
+    saes = [place / n for n in "ac"]
+    said = {}
+    for seconds in (3.5, 0.5):
+        monkeypatch.setattr(match_budget, "SECONDS", seconds)
+        pair = suite.match_saes(saes, **options)["pairs"][0]
+        said[seconds] = pair["protocols"][CODED], pair["summary"][0]
+    some, line = said[3.5]
+    assert (some["draws"], some["nulls"][0]["draws"]) == (3, 3)
+    assert line["p"] is not None
+    assert some["notes"][-1].startswith(f"3 of 9 draws: at {L} x {L} latents and {N:,} tokens")
+    none, line = said[0.5]
+    assert (none["draws"], none["nulls"]) == (0, [])
+    assert line["reason"] == none["notes"][-1]
+    assert none["notes"][-1].startswith("0 of 9 draws: ")
 
 
 def test_the_matcher_reads_no_more_tokens_than_it_was_fitted_on(place, coded, monkeypatch):

@@ -8,12 +8,22 @@ from scipy import sparse
 from synthsae_jax import matching
 from synthsae_jax.matching import SideInputs
 from synthsae_jax.suite.match import evidence as match_evidence
+from synthsae_jax.suite.match.budget import Plan
 from synthsae_jax.suite.match.large import (
     has_large_form,
     large_forms,
     large_protocol,
+    shared_evidence,
 )
-from synthsae_jax.suite.protocols import Context, protocol_names, protocols, run_protocol
+from synthsae_jax.suite.match.protocols import result_record
+from synthsae_jax.suite.match.shared import SharedEvidence, Wanted
+from synthsae_jax.suite.protocols import (
+    Context,
+    many_points,
+    protocol_names,
+    protocols,
+    run_protocol,
+)
 from synthsae_jax.suite.protocols.run import run_recipe
 
 N, L, D = 800, 20, 12
@@ -55,7 +65,7 @@ def test_all_protocols_but_the_rotation_have_a_form():
 
 @pytest.mark.parametrize("name", large_forms())
 def test_numbers_nulls_and_pairs_are_those_of_all_pairs(name, sides):
-    recipe = large_protocol(name, {})
+    recipe = large_protocol(name, SharedEvidence())
     options = {"key": KEY, "draws": 2, "context": CONTEXT}
     whole = run_protocol(name, *sides, **options)
     lean = run_recipe(name, recipe, *(as_csr(s) for s in sides), **options)
@@ -76,16 +86,69 @@ def test_numbers_nulls_and_pairs_are_those_of_all_pairs(name, sides):
     assert pairs(lean) == pairs(whole)
 
 
-def test_protocols_share_the_draws_of_directions(sides):
-    memory = {}
-    sizes = []
-    for name in ("song2025", "stability", "osae2025"):
-        run_recipe(
-            name, large_protocol(name, memory), *(as_csr(s) for s in sides), key=KEY, draws=2
-        )
-        sizes.append(len(memory))
-    # two draws, and the evidence of the observed pair and of each draw
-    assert sizes == [5, 5, 5]
+def test_measures_on_a_part_of_the_pairs_are_noted_where_a_protocol_has_them(sides, monkeypatch):
+    monkeypatch.setattr(many_points, "MOST_POINTS", 5)
+    notes = {}
+    for name in ("lan2024", "mppc2024", "song2025"):
+        recipe = large_protocol(name, SharedEvidence())
+        options = {"key": KEY, "draws": 0, "context": CONTEXT}
+        result = run_recipe(name, recipe, *map(as_csr, sides), **options)
+        record = result_record(result, Plan(0), N, "candidates")
+        assert record["matched"] > 5
+        notes[name] = [note for note in record["notes"] if " on 5 of " in note]
+    # mppc and pw_mcc are names of measures too, but here they are read off all pairs
+    assert list(map(len, notes.values())) == [1, 0, 0]
+    assert notes["lan2024"][0].startswith("rsa: on 5 of ")
+
+
+def test_protocols_share_what_they_find(sides):
+    directions = ("song2025", "stability", "osae2025")
+    by_codes = ("mppc2024", "lan2024_fixed", "ours@1")
+    shared = shared_evidence((*directions, *by_codes))
+    passes = []
+    for name in (*directions, *by_codes):
+        recipe = large_protocol(name, shared)
+        run_recipe(name, recipe, *map(as_csr, sides), key=KEY, draws=2, context=CONTEXT)
+        passes.append(shared.passes)
+    # cosines of what was observed and of two draws; the second protocol adds those of centred rows
+    assert passes[:3] == [3, 6, 6]
+    # three kinds of candidates by codes, of as many; two protocols set levels on three more draws
+    assert passes[3:] == [15, 24, 24]
+
+
+def test_one_pass_gives_what_passes_of_their_own_give(sides):
+    a, b = (as_csr(s).latents for s in sides)
+    asked = [Wanted("activation_pearson", 1, 1), Wanted("hypergeometric_z_plain", 60, 8)]
+    asked.append(Wanted("activation_pearson", 60, 1))
+    together = SharedEvidence(asked)
+    for what in asked:
+        found, alone = (m.of_codes(a, b, what) for m in (together, SharedEvidence()))
+        for field in ("row", "col", "value", "beyond"):
+            np.testing.assert_array_equal(getattr(found, field), getattr(alone, field))
+        fired = (a != 0).sum(0).A1[found.row], (b != 0).sum(0).A1[found.col]
+        assert found.row.size > 0
+        assert min(map(np.min, fired)) >= what.least
+    # 64 firings are expected: some latents are left out
+    assert np.unique(together.of_codes(a, b, asked[1]).row).size < L - 1
+    assert together.passes == 3
+
+
+@pytest.mark.parametrize(("k", "rows"), [(1, 64), (3, 7), (8, 100), (32, 50)])
+def test_candidates_are_the_best_of_every_row_and_column(k, rows):
+    rng = np.random.default_rng(k)
+    s = rng.normal(size=(100, 331)).astype(np.float32)
+    s[rng.random(s.shape) < 0.2] = -np.inf
+    s[3] = -np.inf
+    blocks = ((i, s[i : i + rows]) for i in range(0, 100, rows))
+    found = match_evidence.candidates("s", s.shape, blocks, k)
+    by_row = np.argsort(-s, axis=1, kind="stable")[:, :k]
+    by_column = np.argsort(-s, axis=0, kind="stable")[:k]
+    kept = np.zeros(s.shape, bool)
+    np.put_along_axis(kept, by_row, True, axis=1)
+    np.put_along_axis(kept, by_column, True, axis=0)
+    assert np.array_equal(np.stack([found.row, found.col]), np.nonzero(kept & np.isfinite(s)))
+    np.testing.assert_array_equal(found.value, s[found.row, found.col])
+    np.testing.assert_array_equal(found.beyond, -np.sort(-s, axis=1)[:, k - 1])
 
 
 @pytest.mark.parametrize("name", ["activation_pearson", "hypergeometric_z_plain", "jaccard"])

@@ -166,3 +166,37 @@ def test_given_weights_take_the_place_of_drawn_ones():
         np.testing.assert_allclose(given.params.W_dec, drawn.params.W_dec, atol=1e-6)
     with pytest.raises(ConfigError, match="weights must have axes"):
         run(init_seeds=seeds, weights=weights.replace(W_dec=weights.W_dec[:, 1:]))
+
+
+def test_frozen_weights_stay_and_what_learns_does_not_see_them():
+    sae = tiny.sae("topk")
+    config = TrainConfig(n_samples=tiny.BATCH * 4, batch_size=tiny.BATCH, grad_clip=0.01)
+    run = functools.partial(train, WORLD, A, sae, config, init_seeds=(0, 0, 0))
+    decoder, encoder = ("W_dec", "b_dec"), ("W_enc", "b_enc")
+    free, only_decoder, only_encoder = range(3)
+    held = dict.fromkeys(encoder, np.array([False, True, False]))
+    held |= dict.fromkeys(decoder, np.array([False, False, True]))
+    start = sae.init(keys.init_key(0))
+    # a step moves a weight by 3e-4; what draws the start alone rounds otherwise
+    moved = lambda result, name, r: (
+        np.abs(getattr(result.state.params, name)[r] - getattr(start, name)).max() > 1e-5
+    )
+    for more in ({}, {"at_once": 1}):
+        found = run(frozen=held, **more)
+        for name in (*decoder, *encoder):
+            assert moved(found, name, free)
+            assert moved(found, name, only_decoder) == (name in decoder)
+            assert moved(found, name, only_encoder) == (name in encoder)
+    # all or none, for every run at once; the norm that is clipped is that of what learns
+    every = run(frozen=dict.fromkeys((*decoder, *encoder), True))
+    assert not moved(every, "W_dec", free)
+    assert not every.history["grad_norm"].any()
+    none = run(frozen={"W_dec": False})
+    whole = run()
+    got, expected = (np.asarray(result.params.W_dec) for result in (none, whole))
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    with pytest.raises(ConfigError, match="W_dec"):
+        run(frozen={"W_decoder": True})
+    resampling = TrainConfig(n_samples=256, batch_size=tiny.BATCH, resample_every=2)
+    with pytest.raises(ConfigError, match="resample_every"):
+        train(WORLD, A, sae, resampling, (0,), frozen={"W_dec": True})

@@ -52,34 +52,96 @@ def candidates(
     score: str, shape: tuple[int, int], blocks: Iterator[Block], k: int = CANDIDATES
 ) -> Evidence:
     """The `k` best partners of every row and of every column, of scores that come in blocks."""
-    n_a, n_b = shape
-    k_a, k_b = min(k, n_b), min(k, n_a)
-    rows, cols, values = [], [], []
-    beyond = np.full(n_a, -np.inf)
-    top = np.full((n_b, k_b), -np.inf, np.float32)
-    top_row = np.zeros((n_b, k_b), np.int64)
+    best = Candidates(score, shape, k)
     for start, s in blocks:
-        at = np.argpartition(-s, k_a - 1, axis=1)[:, :k_a]
+        best.add(start, s)
+    return best.evidence()
+
+
+class Candidates:
+    """The best partners of every row and every column among the blocks added so far."""
+
+    def __init__(self, score: str, shape: tuple[int, int], k: int = CANDIDATES):
+        n_a, n_b = shape
+        self.score, self.shape = score, shape
+        self._k_a, self._k_b = min(k, n_b), min(k, n_a)
+        self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._beyond = np.full(n_a, -np.inf)
+        self._top = np.full((n_b, self._k_b), -np.inf, np.float32)
+        self._top_row = np.zeros((n_b, self._k_b), np.int64)
+
+    def add(self, start: int, s: np.ndarray) -> None:
+        """Take in scores `[rows, L_b]` of A's latents from `start` on; rows come once each."""
+        k_a, n_b = self._k_a, self.shape[1]
+        at = largest(s, k_a)
         kept = np.take_along_axis(s, at, 1)
         here = np.repeat(np.arange(start, start + len(s)), k_a)
-        rows.append(here)
-        cols.append(at.ravel())
-        values.append(kept.ravel())
+        self._found.append((here, at.ravel(), kept.ravel()))
         if k_a < n_b:
-            beyond[start : start + len(s)] = kept.min(1)
-        # the best so far and this block's, of every column
-        both = np.concatenate([top, s.T], axis=1)
-        best = np.argpartition(-both, k_b - 1, axis=1)[:, :k_b]
-        top = np.take_along_axis(both, best, 1)
-        old = np.take_along_axis(top_row, np.minimum(best, k_b - 1), 1)
-        top_row = np.where(best < k_b, old, start + best - k_b)
-    rows.append(top_row.ravel())
-    cols.append(np.repeat(np.arange(n_b), k_b))
-    values.append(top.ravel())
-    row, col, value = (np.concatenate(part) for part in (rows, cols, values))
-    finite = np.isfinite(value)
-    pair, first = np.unique(row[finite] * n_b + col[finite], return_index=True)
-    return Evidence(score, shape, pair // n_b, pair % n_b, value[finite][first], beyond)
+            self._beyond[start : start + len(s)] = kept.min(1)
+        self._add_to_columns(start, s)
+
+    def _add_to_columns(self, start: int, s: np.ndarray) -> None:
+        """What beats a column's worst so far joins it: after a few blocks that is hardly any."""
+        beats = s > self._top.min(1)
+        if np.count_nonzero(beats) > 4 * self._top.size:
+            rows = np.broadcast_to(np.arange(start, start + len(s)), s.T.shape)
+            self._merge(slice(None), np.ascontiguousarray(s.T), rows)
+            return
+        row, col = np.divmod(np.flatnonzero(beats), s.shape[1])
+        if row.size == 0:
+            return
+        order = np.lexsort((-s[row, col], col))
+        row, col = row[order], col[order]
+        place = np.arange(col.size) - np.searchsorted(col, col)
+        own = place < self._k_b  # more of one column than it can keep
+        row, col, place = row[own], col[own], place[own]
+        columns, index = np.unique(col, return_inverse=True)
+        more = np.full((columns.size, int(place.max()) + 1), -np.inf, np.float32)
+        rows = np.zeros(more.shape, np.int64)
+        more[index, place], rows[index, place] = s[row, col], start + row
+        self._merge(columns, more, rows)
+
+    def _merge(self, columns: slice | np.ndarray, more: np.ndarray, rows: np.ndarray) -> None:
+        """The best of what some columns have and of `more [columns, m]`, in `rows`."""
+        both = np.concatenate([self._top[columns], more], axis=1)
+        of = np.concatenate([self._top_row[columns], rows], axis=1)
+        best = largest(both, self._k_b)
+        self._top[columns] = np.take_along_axis(both, best, 1)
+        self._top_row[columns] = np.take_along_axis(of, best, 1)
+
+    def evidence(self) -> Evidence:
+        """The candidates found, each once."""
+        n_b = self.shape[1]
+        columns = np.repeat(np.arange(n_b), self._k_b)
+        parts = (*self._found, (self._top_row.ravel(), columns, self._top.ravel()))
+        row, col, value = (np.concatenate(part) for part in zip(*parts))
+        finite = np.isfinite(value)
+        pair, first = np.unique(row[finite] * n_b + col[finite], return_index=True)
+        value = value[finite][first]
+        return Evidence(self.score, self.shape, pair // n_b, pair % n_b, value, self._beyond)
+
+
+def largest(s: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest of each row `[rows, L] -> [rows, k]`, in no order.
+
+    Of groups of columns only those with the k largest maxima can hold any: a sixth of the time of
+    going through all of a row of thousands.
+    """
+    rows, width = s.shape
+    if k == 1:
+        return s.argmax(1)[:, None]
+    size = max(int((width / k) ** 0.5), 1)
+    if size < 4:
+        return np.argpartition(-s, k - 1, axis=1)[:, :k]
+    n = width // size
+    groups = s[:, : n * size].reshape(rows, n, size).max(2)
+    taken = np.argpartition(-groups, k - 1, axis=1)[:, :k]
+    inside = (taken[:, :, None] * size + np.arange(size)).reshape(rows, k * size)
+    rest = np.broadcast_to(np.arange(n * size, width), (rows, width - n * size))
+    columns = np.concatenate([inside, rest], axis=1)
+    best = np.argpartition(-np.take_along_axis(s, columns, 1), k - 1, axis=1)[:, :k]
+    return np.take_along_axis(columns, best, 1)
 
 
 def of_codes(a: sparse.csr_matrix, b: sparse.csr_matrix, k: int = CANDIDATES) -> Evidence:

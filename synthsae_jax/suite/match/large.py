@@ -10,36 +10,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from synthsae_jax import similarity
-from synthsae_jax.matching import (
-    Evidence,
-    Matching,
-    Pipeline,
-    SideInputs,
-    count_scores,
-    null_values,
-    nulls,
-)
-from synthsae_jax.matching.filters import filter_latents, filter_pairs
+from synthsae_jax.matching import Evidence, Matching, Pipeline, SideInputs, count_scores
+from synthsae_jax.matching.filters import filter_latents, filter_pairs, latent_steps
 from synthsae_jax.matching.pipeline import Found
-from synthsae_jax.matching.pruned import assign_candidates
 from synthsae_jax.suite.match import evidence as match_evidence
 from synthsae_jax.suite.match.evidence import Block
-from synthsae_jax.suite.protocols import NullStep, Protocol, View, protocols
-from synthsae_jax.suite.protocols.base import NAN, Numbers
+from synthsae_jax.suite.match.large_reads import READS
+from synthsae_jax.suite.match.shared import SharedEvidence, Wanted
+from synthsae_jax.suite.protocols import Protocol, protocols
 from synthsae_jax.suite.protocols.ours import dustbin_count
-from synthsae_jax.suite.protocols.paulo import THRESHOLDS, curve
-from synthsae_jax.suite.protocols.reads import centred_assignment
+from synthsae_jax.suite.protocols.run import LABELLED
 
-Array = jax.Array
 _AGREEMENT = "encoder_decoder_agreement"
 _SOLVERS = ("argmax", "mutual_nearest", "assignment")
+_SEVERAL = 8
+# filters of latents that only ask how often a latent fires -> the least
+_BY_FIRINGS: dict[str, Callable[[Mapping[str, Any]], int]] = {
+    "dead": lambda options: 1,
+    "min_firings": lambda options: options.get("at_least", 30),
+}
 
 
 class _Counts(NamedTuple):
@@ -80,8 +74,11 @@ class CandidateEvidence(Evidence):
 class CandidatePipeline(Pipeline):
     """A `Pipeline` that sees the candidates of each latent in place of all pairs."""
 
-    # evidence of directions by who they are: protocols that share it, and their draws, ask again
-    memory: dict[Any, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+    # what protocols on the same data, and on the same draws, have in common
+    shared: SharedEvidence = dataclasses.field(
+        default_factory=SharedEvidence, compare=False, repr=False
+    )
+    candidates: int = 1  # of every latent, by codes; of directions always `CANDIDATES`
 
     def run(self, a: SideInputs, b: SideInputs) -> Found:
         """The matching of two SAEs whose codes, if any, are CSR matrices."""
@@ -94,7 +91,7 @@ class CandidatePipeline(Pipeline):
         m, of_pairs = filter_pairs(steps, evidence, m)
         for name, options in self.filters:
             if name == _AGREEMENT:
-                other = assigned(self._directions("encoder", a, b))
+                other = self.shared.assigned(self._directions("encoder", a, b))
                 m = m.replace(valid=m.valid & _agree(m, other, options["at_least"]))
         return Found(m, (*of_latents, *of_pairs), evidence)
 
@@ -105,26 +102,21 @@ class CandidatePipeline(Pipeline):
             return self._directions("decoder", a, b)
         x: Any = a.latents
         y: Any = b.latents
+        what = wanted(self)
+        if what is not None:
+            return self.shared.of_codes(x, y, what)
         blocks = match_evidence.score_blocks(self.score, x, y)
         masked = _masked(blocks, kept_a, kept_b)
-        # only the best of each is asked for; a few more stand by for latents left single
-        return match_evidence.candidates(self.score, (x.shape[1], y.shape[1]), masked, 8)
+        shape = x.shape[1], y.shape[1]
+        return match_evidence.candidates(self.score, shape, masked, self.candidates)
 
     def _directions(self, part: str, a: SideInputs, b: SideInputs) -> match_evidence.Evidence:
-        x, y = getattr(a, part), getattr(b, part)
         absolute = bool(self.score_options.get("absolute"))
-        key = part, id(x), id(y), absolute
-        if key not in self.memory:
-            blocks = match_evidence.cosine_blocks(np.asarray(x), np.asarray(y))
-            blocks = ((i, np.abs(s)) for i, s in blocks) if absolute else blocks
-            made = match_evidence.candidates(f"{part}_cosine", (len(x), len(y)), blocks)
-            # the arrays too: their ids are theirs as long as they live
-            self.memory[key] = made, x, y
-        return self.memory[key][0]
+        return self.shared.of_rows(getattr(a, part), getattr(b, part), absolute=absolute)
 
     def _solve(self, known: match_evidence.Evidence) -> Matching:
         if self.solver == "assignment":
-            row, col, score = assigned(known)
+            row, col, score = self.shared.assigned(known)
         elif self.solver == "mutual_nearest":
             partner, best = known.best(0)
             back = known.best(1)[0]
@@ -142,16 +134,36 @@ class CandidatePipeline(Pipeline):
         return Matching(row.astype(np.int32), col.astype(np.int32), score, valid)
 
 
-def large_protocol(name: str, memory: dict[Any, Any]) -> Protocol:
-    """The registered protocol in a form that reads candidates. `memory` is what runs may share."""
+def large_protocol(name: str, shared: SharedEvidence) -> Protocol:
+    """The registered protocol in a form that reads candidates; runs may share what they find."""
     protocol = protocols[name]
     fields = {f.name: getattr(protocol.pipeline, f.name) for f in dataclasses.fields(Pipeline)}
+    # where latents may stay single, others than the best come in
+    several = protocol.pipeline.solver == "assignment" or dustbin_count in protocol.reads
     return dataclasses.replace(
         protocol,
-        pipeline=CandidatePipeline(**fields, memory=memory),
-        reads=tuple(_READS.get(read, read) for read in protocol.reads),
-        nulls=tuple(_shared(step, memory) for step in protocol.nulls),
+        pipeline=CandidatePipeline(**fields, shared=shared, candidates=_SEVERAL if several else 1),
+        reads=tuple(READS.get(read, read) for read in protocol.reads),
     )
+
+
+def shared_evidence(names: Iterable[str]) -> SharedEvidence:
+    """A memory that reads, in each pass over codes, what all of these protocols match by."""
+    pipelines: list[Any] = [large_protocol(name, SharedEvidence()).pipeline for name in names]
+    asked = (wanted(p) for p in pipelines if p.score != "decoder_cosine")
+    return SharedEvidence(what for what in asked if what is not None)
+
+
+def wanted(pipeline: CandidatePipeline) -> Wanted | None:
+    """What a pipeline asks of codes; None where that takes more than how often latents fire.
+
+    Filters that need labels do not count: without labels they do not act.
+    """
+    steps = [step for step in latent_steps(pipeline.filters) if step[0] not in LABELLED]
+    if any(name not in _BY_FIRINGS for name, _ in steps):
+        return None
+    least = max((_BY_FIRINGS[name](options) for name, options in steps), default=1)
+    return Wanted(pipeline.score, least, pipeline.candidates)
 
 
 def has_large_form(name: str) -> bool:
@@ -164,14 +176,6 @@ def has_large_form(name: str) -> bool:
         and not {"activations"} & set(protocol.needs)
         and not {"margin"} & set(p.solver_options)
     )
-
-
-def assigned(e: match_evidence.Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and scores of the best assignment that pairs as many as candidates allow."""
-    span = float(e.value.max() - e.value.min()) + 1.0 if e.value.size else 1.0
-    floor = (float(e.value.min()) if e.value.size else 0.0) - span * min(e.shape)
-    found = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)
-    return found.row, found.col, match_evidence.scores_of(e, found.row, found.col)
 
 
 def _masked(blocks: Iterator[Block], kept_a: np.ndarray, kept_b: np.ndarray) -> Iterator[Block]:
@@ -200,82 +204,6 @@ def _agree(
     partner = dict(zip(row[score >= at_least].tolist(), col[score >= at_least].tolist()))
     same = [partner.get(i) == j for i, j in zip(m.row.tolist(), m.col.tolist())]
     return np.array(same, bool) & (np.asarray(m.score) >= at_least)
-
-
-def _dustbin_count(view: View) -> Numbers:
-    """`ours.dustbin_count` among the candidates."""
-    score = view.pairs[2]
-    living = min(int(alive.sum()) for alive in view.alive)
-    if not living or score.size == 0:
-        return dustbin_count(view)
-    null = np.asarray(view.step("fdr")["null_scores"])
-    null = null[np.isfinite(null)]
-    level = max(float(score.min()), float(np.quantile(null, 0.95)) if null.size else -np.inf)
-    level -= 1e-6 * (1 + abs(level))
-    e = _known(view)
-    found = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, level)
-    return {"shared_by_assignment": (found.row.size / living, "")}
-
-
-def _curve(view: View) -> Numbers:
-    """`paulo.curve` from assignments among the candidates."""
-    pipeline: Any = view.pipeline
-    arrays = {}
-    for part in ("decoder", "encoder"):
-        row, col, score = assigned(pipeline._directions(part, view.a, view.b))
-        to, cosine = np.full(view.alive[0].size, -1), np.full(view.alive[0].size, -1.0)
-        to[row], cosine[row] = col, score
-        arrays |= {f"{part}_partner": to, f"{part}_cosine": cosine}
-    at = np.asarray(similarity.shared_at(**arrays, thresholds=(-1.0, *THRESHOLDS)))
-    at = at * view.alive[0].size / min(alive.size for alive in view.alive)
-    return {
-        "assignments_agree": (float(at[0]), ""),
-        "shared_area": (float(at[1:].mean()), ""),
-    }
-
-
-def _centred(view: View) -> Numbers:
-    """`stability_centred` from an assignment among the candidates."""
-    unit = lambda v: v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-8)
-    rows = [unit(np.asarray(side.decoder, np.float32)) for side in (view.a, view.b)]
-    rows = [v - v.mean(0, keepdims=True) for v in rows]
-    score = assigned(match_evidence.of_rows("decoder_cosine", *rows))[2]
-    smaller = min(len(v) for v in rows)
-    total = float(score.astype(np.float64).sum())
-    return {"stability_centred": (total / smaller if score.size else NAN, "nothing is matched")}
-
-
-def _known(view: View) -> match_evidence.Evidence:
-    evidence: Any = view.found.evidence
-    return evidence.known
-
-
-_READS: dict[Callable[[View], Numbers], Callable[[View], Numbers]] = {
-    dustbin_count: _dustbin_count,
-    curve: _curve,
-    centred_assignment: _centred,
-}
-
-
-def _shared(step: NullStep, memory: dict[Any, Any]) -> NullStep:
-    """The null of directions with its draws kept, so that protocols share what they find there."""
-    if step.name != "random_dictionary":
-        return step
-
-    def kept(key: Array, side: SideInputs) -> SideInputs:
-        name = step.name, id(side.decoder), tuple(np.asarray(jax.random.key_data(key)).tolist())
-        if name not in memory:
-            memory[name] = nulls[step.name](key, side), side.decoder
-        return memory[name][0]
-
-    def draw(view, names, sides, observe, key, draws):
-        def statistic(a: SideInputs, b: SideInputs) -> list[float]:
-            numbers = observe(a, b)
-            return [numbers[n][0] if n in numbers else np.nan for n in names]
-
-        return names, null_values(statistic, sides[0], sides[1], kept, key, draws)
-
-    return dataclasses.replace(step, draw=draw)
 
 
 @functools.cache

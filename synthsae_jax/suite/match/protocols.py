@@ -16,10 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.matching import SideInputs
+from synthsae_jax.suite.match.budget import Plan, plan_draws
 from synthsae_jax.suite.match.inputs import Side
-from synthsae_jax.suite.match.large import has_large_form, large_protocol
+from synthsae_jax.suite.match.large import has_large_form, large_protocol, shared_evidence
 from synthsae_jax.suite.progress import Reporter
 from synthsae_jax.suite.protocols import Context, ProtocolResult, protocols, run_protocol
+from synthsae_jax.suite.protocols.many_points import cut as cut_points
+from synthsae_jax.suite.protocols.reads import DecoderMeasures
 from synthsae_jax.suite.protocols.run import run_recipe
 
 # Scores of all pairs of latents are held at once up to here (32 MB), of which a dozen copies exist.
@@ -27,11 +30,6 @@ MOST_PAIRS = 1 << 23
 # products of a latent, a latent and a token in one pass of a dense protocol: half a second
 MOST_PRODUCTS = 1 << 34
 MOST_DENSE_BYTES = 1 << 28  # dense codes, or activations, of one side
-SECONDS = 60.0  # that the draws of one protocol may take, roughly
-_PRODUCTS_PER_SECOND = 2e10
-_ASSIGNED_PER_SECOND = 1e10  # L^3 of an assignment
-_PAIRS_PER_SECOND = 2e7  # choosing candidates
-_MEETINGS_PER_SECOND = 5e7  # two latents that fire on a token
 
 
 def run_protocols(
@@ -48,26 +46,29 @@ def run_protocols(
     """What each named protocol says of two SAEs, as columns of the record."""
     n_pairs = a.loaded.d_sae * b.loaded.d_sae
     tokens, of_acts = _tokens(a, b, seed, True), _tokens(a, b, seed, False)
+    cut = tokens is not None and tokens.size < n_tokens(a)
+    of_all = lambda name: n_pairs <= MOST_PAIRS and not (cut and _by_codes(name))
+    runs = [name for name in names if one_space or not protocols[name].same_space]
+    large = [name for name in runs if has_large_form(name) and not of_all(name)]
+    plans = plan_draws(runs, large, draws, a, b, 0 if tokens is None else tokens.size)
+    shared = shared_evidence(large)
     sides = whole = None
-    memory: dict[Any, Any] = {}
     found = {}
     for i, name in enumerate(names):
         report(i / len(names), name)
         protocol = protocols[name]
-        by_codes = "latents" in protocol.needs
-        if protocol.same_space and not one_space:
+        if name not in runs:
             found[name] = _not_run(protocol, why_not)
             continue
-        cut = by_codes and tokens is not None and a.codes is not None and tokens.size < n_tokens(a)
         # the same key for all: they share what they have in common
         key = jax.random.key(seed)
-        if (n_pairs > MOST_PAIRS or cut) and has_large_form(name):
+        plan = plans[name]
+        if name in large:
             whole = whole or (_sparse(a), _sparse(b))
-            allowed = _large_draws(draws, a, b, by_codes)
-            recipe = large_protocol(name, memory)
-            result = run_recipe(name, recipe, *whole, key=key, draws=allowed)
-            used = n_tokens(a) if by_codes and a.codes is not None else None
-            found[name] = result_record(result, allowed, used, "candidates")
+            recipe = large_protocol(name, shared)
+            result = run_recipe(name, recipe, *whole, key=key, draws=plan.draws)
+            used = n_tokens(a) if _by_codes(name) and a.codes is not None else None
+            found[name] = result_record(result, plan, used, "candidates")
             continue
         if n_pairs > MOST_PAIRS:
             why = (
@@ -79,12 +80,15 @@ def run_protocols(
         if sides is None:
             sides = _dense(a, b, tokens, of_acts)
         made, context = sides
-        allowed = _draws(draws, a, b, 0 if tokens is None else tokens.size, by_codes)
-        result = run_protocol(name, *made, key=key, draws=allowed, context=context)
-        seen = tokens if by_codes else of_acts if "activations" in protocol.needs else None
+        result = run_protocol(name, *made, key=key, draws=plan.draws, context=context)
+        seen = tokens if _by_codes(name) else of_acts if "activations" in protocol.needs else None
         used = None if seen is None else seen.size
-        found[name] = result_record(result, allowed, used, "all pairs")
+        found[name] = result_record(result, plan, used, "all pairs")
     return found
+
+
+def _by_codes(name: str) -> bool:
+    return "latents" in protocols[name].needs
 
 
 def n_tokens(side: Side) -> int:
@@ -94,17 +98,25 @@ def n_tokens(side: Side) -> int:
 
 
 def result_record(
-    result: ProtocolResult, draws: int, tokens: int | None, route: str
+    result: ProtocolResult, plan: Plan, tokens: int | None, route: str
 ) -> dict[str, Any]:
-    """A protocol's result as columns of the record."""
+    """A protocol's result as columns of the record, with what was cut and why among its notes."""
     m = result.matching
+    matched = 0 if m is None else int(np.asarray(m.valid).sum())
+    protocol = protocols[result.protocol]
+    why = plan.why if protocol.nulls else ""
+    reads = (read for read in protocol.reads if isinstance(read, DecoderMeasures))
+    measures = tuple(name for read in reads for name in read.names)
+    reasons = dict(result.reasons)
+    if why and plan.draws == 0:
+        reasons["p"] = why
     return {
         "version": result.version,
         "primary": result.primary,
         "value": result.value,
         "numbers": dict(result.numbers),
-        "reasons": dict(result.reasons),
-        "matched": None if m is None else int(np.asarray(m.valid).sum()),
+        "reasons": reasons,
+        "matched": None if m is None else matched,
         "tokens_used": tokens,
         "route": route,
         "nulls": [
@@ -118,9 +130,9 @@ def result_record(
             }
             for null in result.nulls
         ],
-        "draws": draws,
+        "draws": plan.draws,
         "log": [str(line) for line in result.log],
-        "notes": list(result.notes),
+        "notes": [*result.notes, *filter(None, (why, cut_points(measures, matched)))],
     }
 
 
@@ -189,31 +201,6 @@ def _rebuilds(side: Side) -> Any:
     sae, params = side.loaded.sae, side.loaded.params
     assert sae is not None
     return jax.jit(lambda x: sae.decode(params, sae.encode(params, x)))
-
-
-def _draws(draws: int, a: Side, b: Side, tokens: int, by_codes: bool) -> int:
-    """As many draws as were asked for, or as fit into the time; not fewer than two."""
-    if draws == 0:
-        return 0
-    wide = a.loaded.d_sae * b.loaded.d_sae
-    seconds = 0.02 + min(a.loaded.d_sae, b.loaded.d_sae) * wide / _ASSIGNED_PER_SECOND
-    if by_codes:
-        seconds += tokens * wide / _PRODUCTS_PER_SECOND
-    return max(2, min(draws, int(SECONDS / seconds)))
-
-
-def _large_draws(draws: int, a: Side, b: Side, by_codes: bool) -> int:
-    """As `_draws`, from how often latents meet, or from the products of directions."""
-    if draws == 0:
-        return 0
-    pairs = a.loaded.d_sae * b.loaded.d_sae
-    seconds = pairs / _PAIRS_PER_SECOND
-    if by_codes and a.codes is not None and b.codes is not None:
-        met = np.diff(a.codes.indptr).astype(np.float64) @ np.diff(b.codes.indptr)
-        seconds += float(met) / _MEETINGS_PER_SECOND
-    elif not by_codes:
-        seconds += pairs * a.loaded.d_in / _PRODUCTS_PER_SECOND
-    return max(2, min(draws, int(SECONDS / seconds)))
 
 
 def summary(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

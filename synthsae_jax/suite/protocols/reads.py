@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import matching, similarity
 from synthsae_jax.numerics import unit_rows
 from synthsae_jax.suite.protocols.base import NAN, Numbers, View
+from synthsae_jax.suite.protocols.many_points import measured
 
 NOTHING = "nothing is matched"
 
@@ -49,13 +49,19 @@ def assigned_mean(name: str) -> Callable[[View], Numbers]:
     return read
 
 
-def decoder_measures(*names: str) -> Callable[[View], Numbers]:
+@dataclasses.dataclass(frozen=True)
+class DecoderMeasures:
+    """A reading of similarity measures of the matched pairs' decoder rows."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, view: View) -> Numbers:
+        return similarities(view, view.pairs[0], view.pairs[1], self.names)
+
+
+def decoder_measures(*names: str) -> DecoderMeasures:
     """Similarity measures of the matched pairs' decoder rows: each pair is a point."""
-
-    def read(view: View) -> Numbers:
-        return similarities(view, view.pairs[0], view.pairs[1], names)
-
-    return read
+    return DecoderMeasures(names)
 
 
 def similarities(
@@ -66,22 +72,8 @@ def similarities(
         return {name + suffix: (NAN, "needs decoder of both sides") for name in names}
     if row.size == 0:
         return {name + suffix: (NAN, NOTHING) for name in names}
-    X, Y = np.asarray(view.a.decoder)[row], np.asarray(view.b.decoder)[col]
-    return {name + suffix: _measured(name, X, Y) for name in names}
-
-
-def _measured(name: str, X: np.ndarray, Y: np.ndarray) -> tuple[float, str]:
-    value, reasons = _compiled(name)(X, Y)
-    if not np.isnan(value):
-        return float(value), ""
-    found = (reason for reason, here in reasons.items() if bool(here))
-    return float(value), next(found, "undefined")
-
-
-@functools.cache
-def _compiled(name: str) -> Callable:
-    # nulls call it over and over for as many pairs
-    return jax.jit(functools.partial(similarity.evaluate, name))
+    found = measured(names, view.a.decoder, row, view.b.decoder, col)
+    return {name + suffix: value for name, value in found.items()}
 
 
 def order(view: View) -> Numbers:

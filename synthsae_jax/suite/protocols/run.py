@@ -29,7 +29,7 @@ from synthsae_jax.suite.protocols.null_steps import judge, of_side
 Array = jax.Array
 
 # filters that read what tokens are about; without labels they do not act
-_LABELLED = ("stop_list", "stop_list_of_pairs", "shared_top_tokens")
+LABELLED = ("stop_list", "stop_list_of_pairs", "shared_top_tokens")
 # a null's pairs by which the levels of fdr are set, and how many of them make up one bin
 _LEVEL_PAIRS, _PAIRS_PER_BIN, _MOST_BINS = 4000, 400, 10
 
@@ -162,7 +162,7 @@ def _prepared(
     """The pipeline with what its filters take from the data, and notes on what is left out."""
     filters, notes = [], []
     for name, options in protocol.pipeline.filters:
-        if name in _LABELLED:
+        if name in LABELLED:
             stops = name != "shared_top_tokens"
             if context.labels is None or (stops and not context.stop):
                 what = "labels of tokens and a list to stop at" if stops else "labels of tokens"
