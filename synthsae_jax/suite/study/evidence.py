@@ -76,7 +76,9 @@ def _switched(reconstruct, run, instance, acts, level):
         # every feature has its slot, empty where it is off
         indices = jnp.where(acts > 0, ids[None], acts.shape[1])
         codes = Codes(indices=indices, values=acts, overflow=jnp.zeros(acts.shape[0], bool))
-        return reconstruct(run, codes, embed(instance, codes))[0]
+        # what varies from token to token stays as it is while a feature is switched
+        x = embed(instance, codes, token_key=jax.random.key(0))
+        return reconstruct(run, codes, x)[0]
 
     return causal_counts(respond, acts, level)
 
