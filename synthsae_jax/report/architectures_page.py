@@ -16,7 +16,7 @@ from synthsae_jax.report import dots, marks, matrix, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments.architectures_claims import (
+from synthsae_jax.suite.experiments.architectures.claims import (
     BASE,
     CORRELATION,
     kept_order,
@@ -24,8 +24,8 @@ from synthsae_jax.suite.experiments.architectures_claims import (
     scores,
     settings_of,
 )
-from synthsae_jax.suite.experiments.architectures_matrix import OTHER, SAME
-from synthsae_jax.suite.experiments.architectures_numbers import MATCHED
+from synthsae_jax.suite.experiments.architectures.matrix import OTHER, SAME
+from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
 from synthsae_jax.suite.study import mean, select, values
 
 NAMES = {

@@ -11,8 +11,8 @@ from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.drivers_claims import TRUTH, effects, mediated
-from synthsae_jax.suite.experiments.drivers_worlds import LEVELS
+from synthsae_jax.suite.experiments.drivers.claims import TRUTH, effects, mediated
+from synthsae_jax.suite.experiments.drivers.worlds import LEVELS
 from synthsae_jax.suite.study import by_world, mean, select
 
 NAMES = {

@@ -18,10 +18,10 @@ from synthsae_jax.report.experiment_page import (
 )
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments import engineering_claims as claims
-from synthsae_jax.suite.experiments.engineering_claims import SHARED, ZEROS
-from synthsae_jax.suite.experiments.engineering_methods import BASELINES, WITHIN
-from synthsae_jax.suite.experiments.engineering_numbers import CODES, NEAREST, PW_MCC
+from synthsae_jax.suite.experiments.engineering import claims
+from synthsae_jax.suite.experiments.engineering.claims import SHARED, ZEROS
+from synthsae_jax.suite.experiments.engineering.methods import BASELINES, WITHIN
+from synthsae_jax.suite.experiments.engineering.numbers import CODES, NEAREST, PW_MCC
 from synthsae_jax.suite.study import by_world, mean
 from synthsae_jax.suite.study.pair import TRUTH
 

@@ -15,7 +15,7 @@ from synthsae_jax.report.experiment_page import (
     with_interval,
 )
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.suite.experiments.leakage_claims import (
+from synthsae_jax.suite.experiments.leakage.claims import (
     BOTH,
     FRESH,
     SAME_INIT,

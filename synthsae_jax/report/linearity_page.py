@@ -11,7 +11,7 @@ from synthsae_jax.report import lines, marks, matrix, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.linearity_claims import (
+from synthsae_jax.suite.experiments.linearity.claims import (
     DEPARTURES,
     DISJOINT,
     SCORES,

@@ -12,8 +12,8 @@ from synthsae_jax.report import lines, marks, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments.architectures_numbers import MATCHED
-from synthsae_jax.suite.experiments.overfitting_claims import (
+from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
+from synthsae_jax.suite.experiments.overfitting.claims import (
     CORRELATION,
     FRESH,
     LINEAR_SAE,

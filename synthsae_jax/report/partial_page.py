@@ -15,7 +15,7 @@ from synthsae_jax.report.experiment_page import (
     with_interval,
 )
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.suite.experiments.partial_claims import COSINE_RULE, HALF, R_RULE
+from synthsae_jax.suite.experiments.partial.claims import COSINE_RULE, HALF, R_RULE
 from synthsae_jax.suite.study import by_world, mean
 
 RAW = "decoder_cosine_0.7_raw"

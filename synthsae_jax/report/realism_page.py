@@ -17,10 +17,9 @@ from synthsae_jax.report.experiment_page import (
 )
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.report.published import published_plot
-from synthsae_jax.suite.experiments import realism_choice as choice
-from synthsae_jax.suite.experiments import realism_claims as claims
-from synthsae_jax.suite.experiments.realism_choice import Setting, Simulated
-from synthsae_jax.suite.experiments.realism_targets import FIT, JUDGE, LEFT_OUT, TARGETS, Target
+from synthsae_jax.suite.experiments.realism import choice, claims
+from synthsae_jax.suite.experiments.realism.choice import Setting, Simulated
+from synthsae_jax.suite.experiments.realism.targets import FIT, JUDGE, LEFT_OUT, TARGETS, Target
 from synthsae_jax.suite.study import by_world
 
 READ_FIGURE = (

@@ -16,7 +16,7 @@ from synthsae_jax.report.experiment_page import (
     with_interval,
 )
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.suite.experiments.transfer_claims import (
+from synthsae_jax.suite.experiments.transfer.claims import (
     CONSTANT,
     GOAL,
     PREDICTOR,
@@ -24,9 +24,9 @@ from synthsae_jax.suite.experiments.transfer_claims import (
     error,
     saving,
 )
-from synthsae_jax.suite.experiments.transfer_models import BOTH, FEATURES, GEOMETRY
-from synthsae_jax.suite.experiments.transfer_plan import FAST, FULL, SLOW
-from synthsae_jax.suite.experiments.transfer_starts import (
+from synthsae_jax.suite.experiments.transfer.models import BOTH, FEATURES, GEOMETRY
+from synthsae_jax.suite.experiments.transfer.plan import FAST, FULL, SLOW
+from synthsae_jax.suite.experiments.transfer.starts import (
     AGAIN,
     DISJOINT,
     KNOWN,

@@ -11,7 +11,7 @@ from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments.validity_board import TESTS, board, inversion
+from synthsae_jax.suite.experiments.validity.board import TESTS, board, inversion
 from synthsae_jax.suite.study import select
 
 NAMES = {

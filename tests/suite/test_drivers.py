@@ -9,10 +9,10 @@ from synthsae_jax import worlds
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.drivers_page import drivers as drivers_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import drivers
-from synthsae_jax.suite.experiments.drivers_claims import CLAIMS, effects, mediated
-from synthsae_jax.suite.experiments.drivers_outcome import outcome
-from synthsae_jax.suite.experiments.drivers_worlds import LEVELS, arms, forest, fraction
+from synthsae_jax.suite.experiments.drivers import experiment as drivers
+from synthsae_jax.suite.experiments.drivers.claims import CLAIMS, effects, mediated
+from synthsae_jax.suite.experiments.drivers.outcome import outcome
+from synthsae_jax.suite.experiments.drivers.worlds import LEVELS, arms, forest, fraction
 from synthsae_jax.suite.study import by_world
 from synthsae_jax.worlds.forest import tables
 

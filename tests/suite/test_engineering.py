@@ -10,24 +10,25 @@ from synthsae_jax.report.engineering_figures import pareto
 from synthsae_jax.report.engineering_page import engineering as engineering_page
 from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import engineering, engineering_claims
-from synthsae_jax.suite.experiments.engineering_claims import SHARED, ZEROS
-from synthsae_jax.suite.experiments.engineering_methods import (
+from synthsae_jax.suite.experiments.engineering import claims as engineering_claims
+from synthsae_jax.suite.experiments.engineering import experiment as engineering
+from synthsae_jax.suite.experiments.engineering.claims import SHARED, ZEROS
+from synthsae_jax.suite.experiments.engineering.methods import (
     AGAINST,
     BETWEEN,
     METHODS,
     POOL,
     WITHIN,
 )
-from synthsae_jax.suite.experiments.engineering_numbers import (
+from synthsae_jax.suite.experiments.engineering.numbers import (
     CODES,
     NEAREST,
     PW_MCC,
     mutual_nearest,
     subject_of,
 )
-from synthsae_jax.suite.experiments.engineering_pool import clusters, pooled
-from synthsae_jax.suite.experiments.engineering_training import MODELS
+from synthsae_jax.suite.experiments.engineering.pool import clusters, pooled
+from synthsae_jax.suite.experiments.engineering.training import MODELS
 
 ALONE = [name for name in AGAINST if name not in ("pooled", "shared init", "crosscoder")]
 

@@ -9,8 +9,8 @@ from synthsae_jax import worlds
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.linearity_page import linearity as linearity_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import linearity
-from synthsae_jax.suite.experiments.linearity_claims import (
+from synthsae_jax.suite.experiments.linearity import experiment as linearity
+from synthsae_jax.suite.experiments.linearity.claims import (
     CLAIMS,
     DEPARTURES,
     DISJOINT,

@@ -6,8 +6,8 @@ import pytest
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report import overfitting_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import overfitting
-from synthsae_jax.suite.experiments.overfitting_claims import (
+from synthsae_jax.suite.experiments.overfitting import experiment as overfitting
+from synthsae_jax.suite.experiments.overfitting.claims import (
     CLAIMS,
     FRESH,
     LINEAR_SAE,

@@ -10,8 +10,9 @@ from synthsae_jax.matching import TruthSweep
 from synthsae_jax.report.partial_page import partial as partial_page
 from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import partial, partial_claims
-from synthsae_jax.suite.experiments.partial_joint import JOINT_TRUTH, calls, joint_numbers
+from synthsae_jax.suite.experiments.partial import claims as partial_claims
+from synthsae_jax.suite.experiments.partial import experiment as partial
+from synthsae_jax.suite.experiments.partial.joint import JOINT_TRUTH, calls, joint_numbers
 from synthsae_jax.suite.study import Subject
 
 

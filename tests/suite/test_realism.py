@@ -9,11 +9,13 @@ import pytest
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.realism_page import realism as realism_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import realism, realism_choice, realism_claims
-from synthsae_jax.suite.experiments import realism_numbers as numbers
-from synthsae_jax.suite.experiments.realism_claims import AS_PUBLISHED
-from synthsae_jax.suite.experiments.realism_readings import MODELS
-from synthsae_jax.suite.experiments.realism_targets import (
+from synthsae_jax.suite.experiments.realism import choice as realism_choice
+from synthsae_jax.suite.experiments.realism import claims as realism_claims
+from synthsae_jax.suite.experiments.realism import experiment as realism
+from synthsae_jax.suite.experiments.realism import numbers
+from synthsae_jax.suite.experiments.realism.claims import AS_PUBLISHED
+from synthsae_jax.suite.experiments.realism.readings import MODELS
+from synthsae_jax.suite.experiments.realism.targets import (
     FIT,
     JUDGE,
     LEFT_OUT,

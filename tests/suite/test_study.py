@@ -11,7 +11,7 @@ from synthsae_jax import matching, worlds
 from synthsae_jax.matching import CoMoments, TypeCounts
 from synthsae_jax.metrics.reference import OracleCodes
 from synthsae_jax.suite import family
-from synthsae_jax.suite.experiments.validity_varied import varied
+from synthsae_jax.suite.experiments.validity.varied import varied
 from synthsae_jax.suite.study import (
     Pair,
     Subject,

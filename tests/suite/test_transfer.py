@@ -12,8 +12,9 @@ from synthsae_jax.io.rows import key, make_row
 from synthsae_jax.matching import PairCounts
 from synthsae_jax.report.transfer_page import transfer as transfer_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments import transfer, transfer_claims
-from synthsae_jax.suite.experiments.transfer_models import (
+from synthsae_jax.suite.experiments.transfer import claims as transfer_claims
+from synthsae_jax.suite.experiments.transfer import experiment as transfer
+from synthsae_jax.suite.experiments.transfer.models import (
     BOTH,
     DEALT,
     FEATURES,
@@ -23,7 +24,7 @@ from synthsae_jax.suite.experiments.transfer_models import (
     models_of,
     plain,
 )
-from synthsae_jax.suite.experiments.transfer_numbers import (
+from synthsae_jax.suite.experiments.transfer.numbers import (
     Goal,
     artefact_numbers,
     goals_of,
@@ -31,8 +32,8 @@ from synthsae_jax.suite.experiments.transfer_numbers import (
     samples_to_target,
     saving_numbers,
 )
-from synthsae_jax.suite.experiments.transfer_plan import FAST, JOBS, MORE_JOBS, SLOW
-from synthsae_jax.suite.experiments.transfer_starts import (
+from synthsae_jax.suite.experiments.transfer.plan import FAST, JOBS, MORE_JOBS, SLOW
+from synthsae_jax.suite.experiments.transfer.starts import (
     AGAIN,
     DISJOINT,
     KNOWN,

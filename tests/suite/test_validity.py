@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.suite.experiments import validity
-from synthsae_jax.suite.experiments.validity_board import board, inversion
+from synthsae_jax.suite.experiments.validity import experiment as validity
+from synthsae_jax.suite.experiments.validity.board import board, inversion
 
 
 def planted_rows(n_worlds=5):

@@ -1,4 +1,7 @@
-"""The experiments: a file here with a registered benchmark is all that one takes."""
+"""The experiments: a file here, or a folder, with a registered benchmark is all that one takes.
+
+In a folder, `experiment.py` has the sizes and cells, `claims.py` what is judged.
+"""
 
 import importlib
 import pkgutil
