@@ -289,9 +289,10 @@ def _histogram_rows(row: Any, pooled: Sequence[tuple[Mapping[str, np.ndarray], S
         kinds: dict[str, np.ndarray] = {}
         for proxies, seen in pooled:
             known = seen.alive & np.isfinite(proxies[name])
-            place = np.clip(proxies[name][known], 0, 1 - 1e-9) * BINS
+            # a value of 1 belongs to the last bin
+            place = np.clip(proxies[name][known] * BINS, 0, BINS - 1).astype(int)
             for kind, which in (("true", seen.true["agree"]), ("artefact", ~seen.true["agree"])):
-                counts = np.bincount(place[which[known]].astype(int), minlength=BINS)
+                counts = np.bincount(place[which[known]], minlength=BINS)
                 kinds[kind] = kinds.get(kind, np.zeros(BINS, int)) + counts
         rows += [
             row(f"n_{kind}", name, int(counts[b]), bin=b)
