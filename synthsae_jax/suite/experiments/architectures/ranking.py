@@ -41,8 +41,14 @@ def compute(study: Study, size: Mapping[str, Any], name: str, tick: Tick) -> lis
     """Scores of two SAEs of each architecture, and how alike their decoder rows are."""
     setting = SETTINGS[name]
     tick(0.0, "building the world")
-    tree = worlds.preset(study.preset).world.hierarchy
-    changed = {"hierarchy": dataclasses.replace(tree, **setting.hierarchy)} if tree else {}
+    preset = worlds.preset(study.preset).world
+    tree = preset.hierarchy
+    changed: dict[str, Any] = {}
+    if tree:
+        changed["hierarchy"] = dataclasses.replace(tree, **setting.hierarchy)
+    if preset.slots:
+        # without exclusion more children fire at once; equal room in all settings compiles once
+        changed["slots"] = tuple(-(-3 * n // 2) for n in preset.slots)
     world = study.world(**changed)
     dim = study.instance_config.hidden_dim
     overlap = {}
