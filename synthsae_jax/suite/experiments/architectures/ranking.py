@@ -48,7 +48,7 @@ def compute(study: Study, size: Mapping[str, Any], name: str, tick: Tick) -> lis
         changed["hierarchy"] = dataclasses.replace(tree, **setting.hierarchy)
     if preset.slots:
         # without exclusion more children fire at once; equal room in all settings compiles once
-        changed["slots"] = tuple(-(-3 * n // 2) for n in preset.slots)
+        changed["slots"] = tuple(3 * n for n in preset.slots)
     world = study.world(**changed)
     dim = study.instance_config.hidden_dim
     overlap = {}
