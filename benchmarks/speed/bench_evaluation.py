@@ -102,8 +102,10 @@ class Evaluation:
 
     def __call__(self, samples: int) -> dict[str, np.ndarray]:
         world, instance = self.model.world, self.model.instance
+        # fresh weights have no thresholds yet, so it is the training rule that they can follow
+        options = {"rule": "train", "batch_size": self.batch}
         return metrics.evaluate_runs(
-            world, instance, self.sae, self.runs, samples, inputs.SEED, batch_size=self.batch
+            world, instance, self.sae, self.runs, samples, inputs.SEED, **options
         )
 
     def seconds(self, samples: int) -> float:
