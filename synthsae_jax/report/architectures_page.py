@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,32 +13,24 @@ from scipy.spatial.distance import squareform
 
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, marks, matrix, page, tables
+from synthsae_jax.report.architectures_ranking import (
+    NAMES,
+    RANKED,
+    by_world,
+    order_records,
+    ranking_sections,
+)
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
 from synthsae_jax.suite.experiments.architectures.claims import (
-    BASE,
     CORRELATION,
-    kept_order,
     pair_values,
-    scores,
-    settings_of,
 )
 from synthsae_jax.suite.experiments.architectures.matrix import OTHER, SAME
 from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
 from synthsae_jax.suite.study import mean, select, values
 
-NAMES = {
-    "batchtopk": "BatchTopK",
-    "topk": "TopK",
-    "matryoshka": "Matryoshka",
-    "lista_matryoshka": "LISTA-Matryoshka",
-    "matching_pursuit": "matching pursuit",
-    "standard": "L1",
-    "gated": "gated",
-    "jumprelu": "JumpReLU",
-    "explained_variance": "explained variance",
-}
 # title, variant, metric, condition, digits
 MATRICES = (
     ("co_recovery, one model", "truth", "co_recovery", SAME),
@@ -49,7 +41,6 @@ MATRICES = (
     ("precision of r > .1, one model", CORRELATION, "precision", SAME),
     ("support Jaccard of matched latents, one model", MATCHED, "support_jaccard", SAME),
 )
-RANKED = ("f1", "mcc", "explained_variance")
 LIMITS = (
     "- Small worlds; the matrix on one without trees, the ranking on one with trees.\n"
     "- Equal width and L0 at one point each; penalties are steered to the L0.\n"
@@ -65,7 +56,7 @@ def architectures(rows: Sequence[Row], width: str) -> Contents:
         page.Section("Which features pairs find together", READ_MATRIX, (), _matrices(rows, order)),
         page.Section("Architectures by the features they find", READ_TREE, (merges,)),
         page.Section("Each architecture", READ_TABLE, (_table(rows),), _dots(rows, width)),
-        *_ranking(rows, width),
+        *ranking_sections(rows, width),
         verdict_section(rows),
     ]
     text = lead(
@@ -238,11 +229,6 @@ def _level(rows: Sequence[Row], variant: str, metric: str) -> float | None:
     return round(sum(found) / len(found), 3) if found else None
 
 
-def _worlds(rows: Sequence[Row], of_world: Callable[[list[Row]], float]) -> list[float]:
-    seeds = dict.fromkeys(row["world_seed"] for row in rows)
-    return [of_world([r for r in rows if r["world_seed"] == seed]) for seed in seeds]
-
-
 def _record(found: Sequence[float], **more: Any) -> dict[str, Any]:
     interval = mean_interval(found)
     ends = {"lo": interval.lo, "hi": interval.hi, "points": interval.points}
@@ -255,7 +241,7 @@ def _dots(rows: Sequence[Row], width: str) -> tuple[page.Captioned, ...]:
     records = [
         {
             **_record(
-                _worlds(plain, functools.partial(mean, sae=name, variant="", metric=metric)),
+                by_world(plain, functools.partial(mean, sae=name, variant="", metric=metric)),
                 sae=name,
                 metric=metric,
             ),
@@ -272,80 +258,3 @@ def _dots(rows: Sequence[Row], width: str) -> tuple[page.Captioned, ...]:
     return (
         page.Captioned(plot, f"At equal width and L0, one world each. {marks.READING}", "scores"),
     )
-
-
-def order_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Share of worlds in which a pair keeps its base order, per pair, setting and metric."""
-    kept: dict[tuple[str, str, str, str], list[bool]] = {}
-    seeds = dict.fromkeys(r["world_seed"] for r in rows if r.get("factor_setting"))
-    for seed in seeds:
-        here = [r for r in rows if r["world_seed"] == seed]
-        for setting in settings_of(here):
-            if setting == BASE:
-                continue
-            for metric in RANKED:
-                for pair, same in kept_order(here, metric, setting).items():
-                    kept.setdefault((*pair, setting, metric), []).append(same)
-    return [
-        {
-            "pair": f"{NAMES.get(a, a)} / {NAMES.get(b, b)}",
-            "setting": setting,
-            "metric": metric,
-            "share": sum(found) / len(found),
-        }
-        for (a, b, setting, metric), found in kept.items()
-    ]
-
-
-def _ranking(rows: Sequence[Row], width: str) -> list[page.Section]:
-    ranked = [r for r in rows if r.get("factor_setting")]
-    if not ranked:
-        return []
-    records = order_records(rows)
-    figures = []
-    for metric in RANKED:
-        here = [r for r in records if r["metric"] == metric]
-        if here:
-            plot = matrix.matrix_plot(
-                here,
-                "pair",
-                "setting",
-                "share",
-                width=width,
-                title=NAMES.get(metric, metric)
-                if metric == "explained_variance"
-                else metric.upper(),
-            )
-            text = "Share of worlds in which a pair keeps the order it has at the base setting."
-            figures.append(page.Captioned(plot, text, f"order-{metric}"))
-    table = []
-    for setting in settings_of(ranked):
-        means = scores(ranked, setting, "f1")
-        ordered = sorted(means, key=lambda name: -means[name])
-        table.append(
-            {
-                "setting": setting,
-                "by F1": ", ".join(f"{NAMES.get(n, n)} {means[n]:.2f}" for n in ordered),
-                **{
-                    f"matching pursuit first in {said}": _share_first(ranked, setting, metric)
-                    for said, metric in (("F1", "f1"), ("MCC", "mcc"), ("EV", RANKED[2]))
-                },
-                "PW-MCC of it": scores(ranked, setting, "pw_mcc").get("matching_pursuit"),
-            }
-        )
-    text = (
-        "Each setting changes one thing of a small world with trees. Order by means over worlds, "
-        "and the share of worlds in which matching pursuit comes first."
-    )
-    return [page.Section("Does the order hold?", text, (tables.plain(table),), tuple(figures))]
-
-
-def _share_first(rows: Sequence[Row], setting: str, metric: str) -> float | None:
-    def first(here: list[Row]) -> float:
-        found = scores(here, setting, metric)
-        if "matching_pursuit" not in found:
-            return math.nan
-        return float(found["matching_pursuit"] == max(found.values()))
-
-    found = [v for v in _worlds(rows, first) if not math.isnan(v)]
-    return sum(found) / len(found) if found else None

@@ -204,8 +204,8 @@ def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         values = np.broadcast_to(given.astype(dtype), shape)
     except (TypeError, ValueError):
         raise ConfigError(
-            f"hyper, lr and frozen take one value or an array [R] or [I, R] = {list(shape)}, "
-            f"got {list(given.shape)}."
+            f"hyper, lr and frozen take one value or an array of shape [R] or [I, R] = "
+            f"{list(shape)}, got {list(given.shape)}."
         ) from None
     if values.dtype.kind == "i":
         cut = np.broadcast_to(given, shape)[values != given].tolist()

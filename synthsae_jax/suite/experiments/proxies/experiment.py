@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from synthsae_jax import worlds
-from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.matching.detection import auroc
+from synthsae_jax.io.rows import Row
 from synthsae_jax.numerics import cosine_matrix
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.experiments.proxies.claims import CLAIMS
 from synthsae_jax.suite.experiments.proxies.latents import (
-    PROXIES,
-    SAME_CODE,
     Seen,
     latent_proxies,
     sae_proxies,
+)
+from synthsae_jax.suite.experiments.proxies.rows import (
+    auroc_rows,
+    histogram_rows,
+    proxy_row,
+    quadrant_rows,
 )
 from synthsae_jax.suite.family import Condition, plain_view
 from synthsae_jax.suite.recovery import train_config
@@ -40,7 +41,6 @@ from synthsae_jax.worlds import World
 
 ID = "proxies@1"
 RUNS = 3
-BINS = 10
 # other settings of the first architecture: name -> (k, width, learning rate), as factors
 SETTINGS = {
     "half k": (0.5, 1.0, 1.0),
@@ -49,7 +49,6 @@ SETTINGS = {
     "narrow": (1.0, 0.5, 1.0),
 }
 OTHER_MODEL = Condition("independent", shared=1.0)
-BOUNDED = tuple(name for name in PROXIES if name != "firing_rate")
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "smoke": {
@@ -182,15 +181,15 @@ def _compute(study: Study, size: Mapping[str, Any], arm: str, tick: Tick) -> lis
         found = latent_proxies(
             group, others if is_architecture else [], models if is_architecture else []
         )
-        row = functools.partial(_row, study, arm, label)
+        row = functools.partial(proxy_row, study, arm, label)
         rows += [row("sae", p, v) for p, v in sae_proxies(group, found).items()]
         f1 = float(np.mean([seen.numbers["f1"] for seen in group]))
         rows.append(row("sae", "f1", f1))
         if is_architecture:
             pooled += list(zip(found, group, strict=True))
-            rows += _auroc_rows(row, found, group)
-            rows += _quadrant_rows(row, found, group)
-    rows += _histogram_rows(functools.partial(_row, study, arm, "all"), pooled)
+            rows += auroc_rows(row, found, group)
+            rows += quadrant_rows(row, found, group)
+    rows += histogram_rows(functools.partial(proxy_row, study, arm, "all"), pooled)
     return rows
 
 
@@ -224,113 +223,6 @@ def _numbers(subject: Subject, latents: Any, codes: Any) -> dict[str, float]:
         "explained_variance": float(1 - lost),
         "l0": float(fired.sum() / latents.shape[0]),
     }
-
-
-def _auroc_rows(row: Any, found: Sequence[Mapping[str, np.ndarray]], group: Sequence[Seen]):
-    alive = np.concatenate([seen.alive for seen in group])
-    rows = []
-    for truth in ("agree", "any"):
-        true = np.concatenate([seen.true[truth] for seen in group])
-        rows.append(row("share_true", "", float(true[alive].mean()), truth=truth))
-        for name in PROXIES:
-            values = np.concatenate([of[name] for of in found])
-            known = alive & np.isfinite(values)
-            value = auroc(values[known], true[known]) if known.any() else math.nan
-            rows.append(row("auroc", name, value, truth=truth))
-            if truth == "agree":
-                rows.append(row("coverage", name, float(known.sum() / alive.sum())))
-    return rows
-
-
-def reproduced(proxies: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Who is called reproduced, bool [L], by who the witnesses are."""
-    return {
-        "seeds, decoder": proxies["reappearance_decoder"] == 1,
-        "seeds, codes": proxies["best_correlation"] >= SAME_CODE,
-        "architectures": proxies["best_correlation_architectures"] >= SAME_CODE,
-        "models": proxies["best_correlation_models"] >= SAME_CODE,
-    }
-
-
-def _quadrant_rows(row: Any, found: Sequence[Mapping[str, np.ndarray]], group: Sequence[Seen]):
-    """Counts of (true or artefact) x (reproduced or not), by quarter of the firing rate."""
-    counts: dict[tuple[str, str, str, str], int] = {}
-    for proxies, seen in zip(found, group, strict=True):
-        order = np.argsort(seen.fired, kind="stable")
-        order = order[seen.fired[order] > 0]
-        quarter = np.full(seen.fired.size, -1)
-        quarter[order] = np.arange(order.size) * 4 // max(order.size, 1)
-        for witness, again in reproduced(proxies).items():
-            for truth in ("agree", "any"):
-                true = seen.true[truth]
-                for q in range(4):
-                    for kind, which in _quadrants(true, again).items():
-                        key = (kind, witness, truth, f"q{q + 1}")
-                        counts[key] = counts.get(key, 0) + int((which & (quarter == q)).sum())
-    return [
-        row(kind, witness, count, truth=truth, stratum=stratum)
-        for (kind, witness, truth, stratum), count in counts.items()
-    ]
-
-
-def _quadrants(true: np.ndarray, again: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "n_true_reproduced": true & again,
-        "n_true_single": true & ~again,
-        "n_artefact_reproduced": ~true & again,
-        "n_artefact_single": ~true & ~again,
-    }
-
-
-def _histogram_rows(row: Any, pooled: Sequence[tuple[Mapping[str, np.ndarray], Seen]]):
-    """True latents and artefacts by value of each proxy: what carries over to other worlds."""
-    rows = []
-    for name in BOUNDED:
-        kinds: dict[str, np.ndarray] = {}
-        for proxies, seen in pooled:
-            known = seen.alive & np.isfinite(proxies[name])
-            # a value of 1 belongs to the last bin
-            place = np.clip(proxies[name][known] * BINS, 0, BINS - 1).astype(int)
-            for kind, which in (("true", seen.true["agree"]), ("artefact", ~seen.true["agree"])):
-                counts = np.bincount(place[which[known]], minlength=BINS)
-                kinds[kind] = kinds.get(kind, np.zeros(BINS, int)) + counts
-        rows += [
-            row(f"n_{kind}", name, int(counts[b]), bin=b)
-            for kind, counts in kinds.items()
-            for b in range(BINS)
-        ]
-    return rows
-
-
-def _row(
-    study: Study,
-    arm: str,
-    label: str,
-    metric: str,
-    name: str,
-    value: float,
-    truth: str = "agree",
-    stratum: str = "all",
-    bin: int | None = None,
-) -> Row:
-    said = [p for p in (name, truth, stratum) if p not in ("", "agree", "all")]
-    factors = {} if bin is None else {"factor_bin": bin}
-    return make_row(
-        **study.shared.columns(),
-        run_id=f"{label}-{arm}-{study.world_seed}",
-        sae=label,
-        instance=study.number(0),
-        condition=label,
-        metric=metric,
-        variant="/".join([*said, *([] if bin is None else [f"bin{bin}"])]),
-        n_eval=study.n_match,
-        factor_arm=arm,
-        factor_proxy=name,
-        factor_truth=truth,
-        factor_stratum=stratum,
-        **factors,
-        **table.valued(value, reason="all latents are true, or none is, or it has no such number"),
-    )
 
 
 benchmarks.register(
