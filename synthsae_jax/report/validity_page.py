@@ -10,8 +10,9 @@ from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.stats import mean_interval
+from synthsae_jax.stats import Interval, mean_interval
 from synthsae_jax.suite.experiments.validity.board import TESTS, board, inversion
+from synthsae_jax.suite.experiments.validity.floors import floors
 from synthsae_jax.suite.study import select
 
 NAMES = {
@@ -49,6 +50,14 @@ READ_BOARD = (
     "that over what may be called truth."
 )
 
+READ_FLOORS = (
+    "What a score says of models without a common feature: firing independently, and coupled as "
+    "two models are that read the same text. Above the threshold lie at most 5 % of such pairs, "
+    "over all arms and worlds of this run; the last columns say how many of the pairs with half of "
+    "the features in common or more it lets through, with rotated and with unrelated directions. A "
+    "threshold belongs to worlds like these: what carries over is that a score needs one."
+)
+
 
 @pages.register("validity")
 def validity(rows: Sequence[Row], width: str) -> Contents:
@@ -77,6 +86,7 @@ def validity(rows: Sequence[Row], width: str) -> Contents:
             (),
             _curves(rows, width),
         ),
+        page.Section("The floor", READ_FLOORS, (_floor_table(rows),)),
         page.Section(
             "What a published value may mean",
             "Pairs of all arms, sorted by a score into fifths: the least, median and most of what "
@@ -113,6 +123,30 @@ def _floor(rows: Sequence[Row]) -> str:
         f"Between models without a common feature, r > .1 still calls {100 * mean:.0f} % of the "
         "latents shared."
     )
+
+
+def _floor_table(rows: Sequence[Row]) -> tables.Table:
+    records = [
+        {
+            "score": _name(r["score"]),
+            "independent": _interval(r["disjoint_independent"]),
+            "coupled": _interval(r["disjoint_coupled"]),
+            "threshold": f"{r['threshold']:.3f}",
+            "pairs": r["pairs"],
+            "above it, t = 1": _number(r["passed, t 1"]),
+            "above it, t = 0": _number(r["passed, t 0"]),
+        }
+        for r in floors(rows)
+    ]
+    return tables.plain(records)
+
+
+def _interval(found: Interval) -> str:
+    if not found.n:
+        return ""
+    if found.lo is None or found.hi is None:
+        return _number(found.estimate)
+    return f"{found.estimate:.3f} [{found.lo:.3f}, {found.hi:.3f}]"
 
 
 def _board_table(found: Sequence[dict[str, Any]]) -> tables.Table:

@@ -6,6 +6,7 @@ import pytest
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.suite.experiments.validity import experiment as validity
 from synthsae_jax.suite.experiments.validity.board import board, inversion
+from synthsae_jax.suite.experiments.validity.floors import floors
 
 
 def planted_rows(n_worlds=5):
@@ -60,6 +61,24 @@ def test_the_truth_ranks_first_and_controls_last(found):
     assert order.index("planted_geometry") < order.index("planted_constant")
     # the truth itself, with a test that finds it where nothing is: behind all of these
     assert order[-1] == "eager"
+
+
+def test_a_floor_is_what_is_reached_where_nothing_is_shared():
+    by_name = {record["score"]: record for record in floors(planted_rows())}
+    assert not any(name.startswith("planted") for name in by_name)
+    zeros = [
+        row["value"]
+        for row in planted_rows()
+        if row["variant"] == "noisy" and row["metric"] == "score" and row["factor_shared"] == 0
+    ]
+    noisy = by_name["noisy"]
+    assert noisy["pairs"] == len(zeros)
+    # fewer than 20 pairs: nothing below the largest keeps 5 % with certainty
+    assert noisy["threshold"] == max(zeros) if len(zeros) < 20 else noisy["threshold"] < max(zeros)
+    both = [noisy[zero].estimate for zero in ("disjoint_independent", "disjoint_coupled")]
+    assert np.nanmean(both) == pytest.approx(np.mean(zeros), abs=1e-6)
+    # the truth itself parts the two without error
+    assert by_name["eager"]["passed, t 1"] == by_name["eager"]["passed, t 0"] == 1
 
 
 def test_the_boards_columns_are_the_planted_ones(found):
