@@ -19,7 +19,6 @@ Array = jax.Array
 
 _LARGEST_GRAM = 2**28  # entries: 1 GiB
 _TOGETHER = 512  # samples whose rounds are run together; others wait
-_BLOCK = 32  # rounds whose decoder gradients are kept apart, [32, n, D], before they are added up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -235,35 +234,21 @@ def _backward(options, kept, cotangents):
     """
     W_dec, chosen, values, residual = kept
     _, from_values, from_residual = cotangents
-    rounds = values.shape[0]
-    n_blocks = -(-rounds // _BLOCK)
-    size = -(-rounds // n_blocks)
+    # rounds that no sample has had come last, and change nothing
+    used = jnp.sum(jnp.any(values > 0, axis=1), dtype=jnp.int32)
 
-    def blocks(rows):
-        padded = jnp.pad(rows, ((0, n_blocks * size - rounds), (0, 0)))
-        return padded.reshape(n_blocks, size, -1)
-
-    def one_round(carry, step):
-        residual, gradient = carry
-        best, value, from_value = step
+    def one_round(i, carry):
+        from_W_dec, residual, gradient = carry
+        best, value, from_value = (rows[used - 1 - i] for rows in (chosen, values, from_values))
         row = W_dec[best]
         residual = residual + value[:, None] * row
         slope = jnp.where(value > 0, from_value - jnp.sum(gradient * row, axis=-1), 0.0)
         from_row = slope[:, None] * residual - value[:, None] * gradient
-        return (residual, gradient + slope[:, None] * row), from_row
-
-    steps = tuple(map(blocks, (chosen, values, from_values)))
-    # rounds that no sample has had come last, and change nothing
-    used = 1 if n_blocks == 1 else jnp.sum(jnp.any(steps[1] > 0, axis=(1, 2)), dtype=jnp.int32)
-
-    def one_block(i, carry):
-        from_W_dec, *carry = carry
-        of_block = jax.tree.map(lambda rows: rows[used - 1 - i], steps)
-        carry, from_rows = jax.lax.scan(one_round, tuple(carry), of_block, reverse=True)
-        return from_W_dec.at[of_block[0]].add(from_rows), *carry
+        # added at once: kept for later, those of all rounds would be many times the decoder
+        return from_W_dec.at[best].add(from_row), residual, gradient + slope[:, None] * row
 
     carry = (jnp.zeros_like(W_dec), residual, from_residual)
-    from_W_dec, _, gradient = jax.lax.fori_loop(0, used, one_block, carry)
+    from_W_dec, _, gradient = jax.lax.fori_loop(0, used, one_round, carry)
     return from_W_dec, gradient, jnp.zeros(())
 
 
