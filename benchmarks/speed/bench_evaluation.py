@@ -48,10 +48,10 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, write."""
     parser = command.options(__doc__, runs=(1, 8), sae=("topk",), peer=True)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--batches", type=int, help="of the longer one; default: 10, 100 on a GPU")
+    parser.add_argument("--batches", type=int, help="of the longer one; default: 60, 200 on a GPU")
     given = command.parse(parser, words)
     on_cpu = jax.default_backend() == "cpu"
-    given.batches = given.batches or (10 if on_cpu else 100)
+    given.batches = given.batches or (60 if on_cpu else 200)
     if given.tiny:
         given.batch, given.batches = 64, 4
     model = inputs.load(given.preset)

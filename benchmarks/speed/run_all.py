@@ -64,7 +64,7 @@ JOBS = (
         ("--sae", "batchtopk", "--runs", "1", "8", "--dead-window", "1"),
         peer=False,
     ),
-    Job("evaluation", "bench_evaluation.py", ("--runs", "1", "--repeats", "2"), 180, ()),
+    Job("evaluation", "bench_evaluation.py", ("--repeats", "3"), 900, ()),
     Job("matching", "bench_matching.py", ("--repeats", "3"), 150, ()),
     Job("scaling", "bench_scaling.py", ("--repeats", "3"), 400, ("--most-seconds", "150"), 420,
         peer=False),

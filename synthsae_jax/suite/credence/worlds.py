@@ -47,6 +47,7 @@ class Setting:
     batch_size: int = 256
     lr: float = 1e-2
     n_match: int = 65_536
+    dim: int | None = None  # hidden dimension in place of the preset's
     worlds: Mapping[str, int] = dataclasses.field(default_factory=dict)  # split -> how many
 
     def config(self) -> TrainConfig:
@@ -97,8 +98,41 @@ SETTINGS = (
         "topk",
         {"k": 8},
         400,
-        n_match=262_144,
+        n_match=1_048_576,
         worlds={"dev": 1, "held_out": 1, "transport": 1},
+    ),
+    Setting(
+        "4k-batchtopk",
+        "4k",
+        1024,
+        "batchtopk",
+        {"k": 12.0},
+        600,
+        lr=5e-3,
+        worlds={"dev": 1, "held_out": 1, "transport": 1},
+    ),
+    # as many dimensions as language models have
+    Setting(
+        "1k-dim768",
+        "1k",
+        256,
+        "batchtopk",
+        {"k": 8.0},
+        500,
+        lr=5e-3,
+        dim=768,
+        worlds={"dev": 1, "held_out": 1, "transport": 1},
+    ),
+    Setting(
+        "1k-dim4096",
+        "1k",
+        256,
+        "topk",
+        {"k": 8},
+        500,
+        lr=5e-3,
+        dim=4096,
+        worlds={"dev": 1, "held_out": 1},
     ),
 )
 
@@ -120,6 +154,11 @@ class Place:
     def seed(self) -> int:
         """The world's: from the names alone."""
         return world_seed(f"{ID}/{self.setting.name}", _SALTS[self.split], self.index)
+
+    def instance(self) -> worlds.InstanceConfig:
+        """The preset's, in the setting's dimensions."""
+        plain = worlds.preset(self.setting.preset).instance
+        return dataclasses.replace(plain, hidden_dim=self.setting.dim or plain.hidden_dim)
 
     def world(self) -> worlds.WorldConfig:
         """The preset's laws, or the transport family's in their stead."""
