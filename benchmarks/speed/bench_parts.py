@@ -4,10 +4,10 @@ Parts: data (codes and activations of a batch, which all runs share), product (t
 encode (it and the choice of active latents; the pursuit), loss (its value), value_and_grad,
 update (clipping, Adam), and the whole step as `train` runs it. They begin from the state, and take
 the products and the order of runs (side by side, or in turn), that `train` has here. No latent is
-dead. Each adds a stage to the one before: choice = encode - product, reconstruction = loss -
-encode, gradient = value and gradient - loss, rest = whole - (data + value and gradient + update).
-Rest is the loop, the report and what the parts cost each other. It may be negative, and so may any
-difference: fused programs do not add up.
+dead. Each adds a stage: data, product, choice = encode - product, reconstruction = loss - encode,
+gradient = value_and_grad - loss, update, rest = whole - (data + value_and_grad + update). Stages
+are differences of medians and sum to the whole. Rest is the loop, its report, and what the parts
+cost each other's caches. It may be negative, as may any difference: fused programs do not add up.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def prepared(
     init_seeds = seeds_of_runs("init_seeds", np.arange(runs), 1)
     numbers = numbers_of_runs(config, sae, init_seeds)
     sae = sae.with_options(dtype=dtype)
-    layout = layout_of(sae, numbers, batch, "auto")
+    layout = layout_of(sae, numbers, "auto")
     adam = (config.adam_b1, config.adam_b2, config.adam_eps)
     program = Program(
         sae.static,

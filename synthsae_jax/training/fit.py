@@ -128,7 +128,7 @@ def train(
 
     sae = sae.with_options(dtype=config.dtype) if config.dtype != "float32" else sae
     penalty = steered_penalty(config, sae, target_l0, numbers.hyper)
-    layout = layout_of(sae, numbers, config.batch_size, products)
+    layout = layout_of(sae, numbers, products)
     adam = (config.adam_b1, config.adam_b2, config.adam_eps)
     program = Program(
         sae.static,

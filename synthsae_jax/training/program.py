@@ -1,7 +1,7 @@
 """The compiled pieces of training: the only run-vmap of the project, and its jit.
 
 Axes are [I, R]: instances, and runs of each. All runs of an instance see one stream of batches
-(or each its own); runs never see each other. Large runs take their gradients in turn, in a loop.
+(or each its own); runs never see each other. On a CPU they take their gradients in turn, in a loop.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class SimpleRecord:
 @pytest.fixture
 def sparse_device(monkeypatch):
     """A device on which everything small is trained as 16k is on a CPU."""
-    device = Device(sparse_share=1.0, turn_size=0)
+    device = Device(sparse_share=1.0, in_turn=True)
     monkeypatch.setitem(layout.DEVICES, jax.default_backend(), device)
 
 
@@ -52,7 +52,9 @@ HYPER = tiny.sae().hyper.replace(k=[1, 3, 6])
 @pytest.fixture(scope="module")
 def dense():
     """Dense products, runs side by side."""
-    found = train(WORLD, A, tiny.sae(), CONFIG, SEEDS, hyper=HYPER, products="dense")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(layout.DEVICES, jax.default_backend(), Device(0.0, in_turn=False))
+        found = train(WORLD, A, tiny.sae(), CONFIG, SEEDS, hyper=HYPER, products="dense")
     assert found.history["dead_latents"].max() > 0  # the auxiliary loss takes part
     return found
 
@@ -110,12 +112,12 @@ def test_stretches_of_runs_equal_all_at_once():
     chex.assert_trees_all_close(parts.state.optimizer, whole.state.optimizer, atol=CLOSE)
 
 
-def chosen(sae, batch_size=1024, products="auto", config=CONFIG, hyper=None, runs=2):
+def chosen(sae, products="auto", config=CONFIG, hyper=None, runs=2):
     numbers = numbers_of_runs(config, sae, np.zeros((1, runs), np.int32), hyper)
-    return layout_of(sae, numbers, batch_size, products)
+    return layout_of(sae, numbers, products)
 
 
-def test_large_sparse_saes_are_sparse_on_a_cpu_and_small_ones_side_by_side(monkeypatch):
+def test_large_sparse_saes_are_sparse_on_a_cpu_and_all_take_turns(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     big = saes.build("batchtopk", d_in=8, d_sae=4096, k=25)
     assert chosen(big) == layout.Layout(32, in_turn=True)
@@ -126,7 +128,7 @@ def test_large_sparse_saes_are_sparse_on_a_cpu_and_small_ones_side_by_side(monke
     assert chosen(big, products="dense") == layout.Layout(None, in_turn=True)
     assert chosen(big.with_options(dtype="bfloat16")).capacity is None
     assert chosen(saes.build("standard", d_in=8, d_sae=4096)) == layout.Layout(None, in_turn=True)
-    assert chosen(tiny.sae()) == layout.Layout(None, in_turn=False)
+    assert chosen(tiny.sae()) == layout.Layout(None, in_turn=True)
     assert chosen(tiny.sae(), products="sparse").capacity == tiny.L
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert chosen(big) == layout.Layout(None, in_turn=False)
