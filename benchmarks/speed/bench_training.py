@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     """Run, print, write."""
     parser = command.options(__doc__, runs=(1, 8), sae=SAES, peer=True)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--steps", type=int, help="of a chunk; default: 8 / R, 50 on a GPU")
+    parser.add_argument("--steps", type=int, help="of a chunk; default: 8, 50 on a GPU")
     parser.add_argument("--dead-window", type=int, default=1000)
     given = command.parse(parser, words)
     if given.tiny:

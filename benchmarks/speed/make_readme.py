@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
 README = HERE / "README.md"
 BEGIN, END = "<!-- tables:begin -->\n", "<!-- tables:end -->"
-_ORDER = ("sampling", "training", "evaluation", "matching", "scaling", "startup")
+_ORDER = ("sampling", "training", "parts", "evaluation", "matching", "scaling", "startup")
 # what a reader of the file needs; everything else stands in the JSON
 _LEFT_OUT = {"compile_seconds", "least_seconds", "mean_norm", "peak_bytes_so_far", "overflowed"}
 

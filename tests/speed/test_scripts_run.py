@@ -7,15 +7,21 @@ import math
 
 import bench_evaluation
 import bench_matching
+import bench_parts
 import bench_sampling
 import bench_scaling
 import bench_training
+import inputs
+import jax
+import jax.numpy as jnp
 import make_readme
+import numpy as np
 import pytest
 import run_all
 
 from synthsae_jax import worlds
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.training import layout
 
 HEAD = {"benchmark", "options", "device", "machine", "versions", "commit", "dirty", "rows"}
 SHORT = ("--tiny", "--keep-compiled", "--repeats", "2")
@@ -66,6 +72,65 @@ def test_training(results):
     assert row["dense_flops_per_sample"] == pytest.approx(products, rel=1e-5)
     assert row["last_mse_loss"] < row["mse_loss"] * 1.1
     assert row["repeats"] == 2
+
+
+# the stages that each part of a step is made of
+SUMS = {
+    "encode": ("product", "choice"),
+    "loss": ("product", "choice", "reconstruction"),
+    "value_and_grad": ("product", "choice", "reconstruction", "gradient"),
+    "whole": tuple(bench_parts.STAGES.values()),
+}
+
+
+def test_parts(results):
+    read = run(bench_parts, results, "--runs", "1")
+    names = list(bench_parts.STAGES)
+    of_sae = {sae: [r for r in read["rows"] if r["sae"] == sae] for sae in bench_training.SAES}
+    for rows in of_sae.values():
+        assert [row["part"] for row in rows] == names
+        seconds = {row["part"]: row["seconds"] for row in rows}
+        added = {row["stage"]: row["stage_seconds"] for row in rows}
+        assert min(seconds.values()) > 0
+        for part, stages in SUMS.items():
+            total = sum(added[stage] for stage in stages)
+            # a file's numbers have six digits
+            assert total == pytest.approx(seconds[part], abs=1e-5 * max(seconds.values()))
+        assert sum(row["stage_share"] for row in rows) == pytest.approx(1, abs=1e-4)
+        assert min(row["roofline_fraction"] for row in rows) > 0
+        losses = {row["part"]: row["mse_loss"] for row in rows if row["mse_loss"] is not None}
+        assert losses["loss"] == pytest.approx(losses["value_and_grad"], rel=1e-4)
+        # each is of other batches
+        assert losses["whole"] == pytest.approx(losses["loss"], rel=0.3)
+    whole = of_sae["batchtopk"][-1]
+    assert read["step_seconds"] == whole["seconds"]
+    assert read["roofline_fraction"] == whole["roofline_fraction"]
+    preset = worlds.preset("mini")
+    dense = 12 * 64 * preset.d_sae * preset.instance.hidden_dim / 1e9
+    assert whole["needed_gflop"] == pytest.approx(dense, rel=1e-5)
+
+
+@pytest.mark.parametrize("device", [layout.Device(0.0, math.inf), layout.Device(1.0, 0)])
+def test_parts_put_together_are_a_step_of_training(device, monkeypatch):
+    monkeypatch.setitem(layout.DEVICES, jax.default_backend(), device)
+    model = inputs.load("mini")
+    sae = inputs.build_sae("batchtopk", model)
+    setting = bench_parts.prepared(model, sae, runs=2, batch=64, dtype="float32", steps=3)
+    sparse = device.turn_size == 0
+    assert setting.program.in_turn == sparse
+    assert (setting.program.recipe.capacity is not None) == sparse
+    parts = bench_parts.parts_of(setting, count=1)
+    programs = bench_parts.chunk._cache_size()
+    data = (setting.world, setting.instance, setting.numbers, jnp.int32(0), jnp.ones(1))
+    own = jax.tree.map(jnp.copy, setting.state)  # a chunk takes its state away
+    after, report, _ = bench_parts.chunk(setting.program, *data, jnp.int32(0), own, jnp.int32(1))
+    # programs that are fused in other ways agree but for rounding
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    jax.tree.map(close, parts["update"].result, after)
+    assert bench_parts.mse_loss(parts["loss"]) == pytest.approx(np.mean(report["mse_loss"]))
+    # `train` goes on with the program that the parts are taken from
+    bench_parts.time_training(model, sae, 2, dtype="float32", batch=64, steps=3, chunks=1)
+    assert bench_parts.chunk._cache_size() == programs
 
 
 def test_scaling(results):
@@ -168,6 +233,9 @@ def test_a_peer_that_is_not_there_is_one_line(monkeypatch, tmp_path):
 def test_unknown_names_and_numbers_are_refused(capsys):
     with pytest.raises(ConfigError, match="minni"):
         bench_sampling.main([*SHORT, "--preset", "minni"])
+    for script in (bench_training, bench_parts):
+        with pytest.raises(ConfigError, match=r"'batchtopkk'.*Did you mean 'batchtopk'"):
+            script.main([*SHORT, "--sae", "batchtopkk"])
     with pytest.raises(SystemExit):
         bench_sampling.main([*SHORT, "--runs", "0"])
     assert "whole numbers from 1" in capsys.readouterr().err
