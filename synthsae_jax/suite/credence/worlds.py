@@ -156,9 +156,12 @@ class Place:
         return world_seed(f"{ID}/{self.setting.name}", _SALTS[self.split], self.index)
 
     def instance(self) -> worlds.InstanceConfig:
-        """The preset's, in the setting's dimensions."""
+        """The preset's, or in the setting's dimensions."""
         plain = worlds.preset(self.setting.preset).instance
-        return dataclasses.replace(plain, hidden_dim=self.setting.dim or plain.hidden_dim)
+        if self.setting.dim is None:
+            return plain
+        # in so many dimensions random directions hardly overlap
+        return dataclasses.replace(plain, hidden_dim=self.setting.dim, orthogonalize_steps=0)
 
     def world(self) -> worlds.WorldConfig:
         """The preset's laws, or the transport family's in their stead."""
