@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,8 @@ from synthsae_jax.matching.records import SideInputs
 Array = jax.Array
 
 FEWEST_TOKENS = 16
+LOUD = 0.5  # of the mean size of a side's firings: at least that much counts where counts are even
+EVEN = 0.1  # counts whose sd is below this share of their mean tell nothing
 
 
 def tokens_per_bin_for(n: int) -> int:
@@ -45,8 +47,16 @@ def token_bins(*latents: Array | spmatrix, tokens_per_bin: int | None = None) ->
 
     With two sides, tokens are split by A's activity and within that by B's, into as many parts
     each, so that about `tokens_per_bin` are left in a bin (None: `tokens_per_bin_for`). A token's
-    activity is the number of latents that fire; where it is equal (TopK: always) the sum of their
-    sizes decides, then the order of the tokens. Codes may be scipy sparse matrices.
+    activity is the number of latents that fire, then the sum of their sizes, then its place.
+    Codes may be scipy sparse matrices.
+
+    Where counts of a side hardly vary (TopK), firings of less than half the mean size do not count,
+    and bins are by the sum of both sides' ranks: the noise of each is then half as large. Tokens
+    without any firing that counts have bins of their own, since there TopK fires the same few
+    latents, faintly, on every such token, and those of two models would match. Trained SAEs that
+    share nothing but the number of active features on each token, 1,024 tokens, 192 sets, at 5 %
+    by the mean z of mutual nearest latents: BatchTopK 5 %, TopK 9 % (34 % by the sum of sizes; 8 %
+    by bins of the true number), TopK with BatchTopK 6 %.
     """
     require(len(latents) > 0, "token_bins needs the codes of at least one side.")
     shapes = [np.shape(cast(Any, codes)) for codes in latents]
@@ -59,25 +69,59 @@ def token_bins(*latents: Array | spmatrix, tokens_per_bin: int | None = None) ->
         tokens_per_bin = tokens_per_bin_for(n)
     require(tokens_per_bin > 0, f"tokens_per_bin must be > 0; given {tokens_per_bin}.")
     parts = max(1, int((n / tokens_per_bin) ** (1 / len(latents))))
-    bins = jnp.zeros(n, jnp.int32)
-    size = n
-    for codes in latents:
+    sides = [_activity(codes) for codes in latents]
+    even = jnp.any(jnp.stack([side.even for side in sides]))
+    return jnp.where(even, _by_sum(sides, parts ** len(sides)), _nested(sides, parts))
+
+
+class _Activity(NamedTuple):
+    count: Array  # int [n]: how many latents fire; where counts are even, how many loudly
+    amount: Array  # float [n]: the sum of their sizes
+    even: Array  # bool []
+
+
+def _activity(codes: Array | spmatrix) -> _Activity:
+    if isinstance(codes, spmatrix):
+        # one entry per firing, as the readers of codes leave them
+        sizes = abs(codes).tocsr()
+        amount, fires = np.asarray(sizes.sum(1), np.float32).ravel(), np.diff(sizes.indptr)
+        # `>=` of a sparse matrix with a positive number keeps it sparse
+        loud = np.diff((sizes >= max(_loud(amount, fires), 1e-30)).tocsr().indptr)
+    else:
+        sizes = jnp.abs(jnp.asarray(codes))
+        amount, fires = sizes.sum(1), (sizes != 0).sum(1)
+        loud = (sizes >= jnp.maximum(_loud(amount, fires), 1e-30)).sum(1)
+    fires, loud, amount = (jnp.asarray(v) for v in (fires, loud, amount))
+    even = fires.std() < EVEN * fires.mean()
+    return _Activity(jnp.where(even, loud, fires), amount, even)
+
+
+def _loud(amount: Any, fires: Any) -> Any:
+    total = fires.sum()
+    return LOUD * amount.sum() / (total + (total == 0))
+
+
+def _nested(sides: list[_Activity], parts: int) -> Array:
+    """Bins of equal size by the first side, each cut again by the next."""
+    size = sides[0].count.shape[0]
+    bins = jnp.zeros(size, jnp.int32)
+    for side in sides:
         size = math.ceil(size / parts)
-        busy, amount = _activity(codes)
-        order = jnp.lexsort((amount, busy, bins))
+        order = jnp.lexsort((side.amount, side.count, bins))
         place, _, _ = places_within(bins[order])
         bins = bins.at[order].set(bins[order] * parts + place // size)
     return bins
 
 
-def _activity(codes: Array | spmatrix) -> tuple[Array, Array]:
-    """How many latents fire on each token, and the sum of their sizes."""
-    if isinstance(codes, spmatrix):
-        # one entry per firing, as the readers of codes leave them
-        amount = np.asarray(abs(codes).sum(1), np.float32).ravel()
-        return jnp.asarray(np.diff(codes.tocsr().indptr)), jnp.asarray(amount)
-    codes = jnp.asarray(codes)
-    return (codes != 0).sum(1), jnp.abs(codes).sum(1)
+def _by_sum(sides: list[_Activity], parts: int) -> Array:
+    """Bins of equal size by the sum of the sides' ranks; tokens silent on a side are apart."""
+    n = sides[0].count.shape[0]
+    silent = sum((side.count == 0) * 2**i for i, side in enumerate(sides))
+    rank = lambda *by: jnp.zeros(n, jnp.int32).at[jnp.lexsort(by)].set(jnp.arange(n))
+    total = sum(rank(side.amount, side.count) for side in sides)
+    # silent ones last
+    place = rank(total, silent)
+    return jnp.where(silent > 0, parts + silent, place // math.ceil(n / parts)).astype(jnp.int32)
 
 
 def with_token_bins(

@@ -6,6 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
@@ -162,9 +163,9 @@ def test_token_bins_are_of_equal_size_and_of_like_activity():
         assert all(x.max() <= y.min() for x, y in itertools.pairwise(of_b))
     of_a = [(a[bins // 4 == quarter] != 0).sum(1) for quarter in range(4)]
     assert all(x.max() <= y.min() for x, y in itertools.pairwise(of_a))
-    # as many fire on every token: the sizes of the codes decide
+    # as many fire on every token, and all loudly: the sizes of the codes decide
     strength = rng.permutation(n)
-    topk = np.ones((n, 3)) * strength[:, None]
+    topk = np.ones((n, 3)) * (n + strength[:, None])
     np.testing.assert_array_equal(matching.token_bins(topk, tokens_per_bin=200), strength // 200)
     # few tokens are one bin
     np.testing.assert_array_equal(matching.token_bins(a[:20], b[:20]), 0)
@@ -172,6 +173,41 @@ def test_token_bins_are_of_equal_size_and_of_like_activity():
         matching.token_bins(a, b[:-1])
     with pytest.raises(ConfigError, match="tokens_per_bin must be > 0"):
         matching.token_bins(a, tokens_per_bin=0)
+
+
+def test_token_bins_where_as_many_latents_fire_on_every_token():
+    rng = np.random.default_rng(6)
+    n, width = 2000, 12
+    level = rng.integers(1, 5, size=n)  # how many of the four firings are loud
+    level[:90] = 0
+
+    def topk():
+        # four of twelve fire; those beyond the token's level faintly
+        sizes = np.where(np.arange(4) < level[:, None], rng.uniform(2, 3, (n, 4)), 0.01)
+        codes = np.zeros((n, width))
+        np.put_along_axis(codes, rng.random((n, width)).argsort(1)[:, :4], sizes, axis=1)
+        return codes
+
+    a, b = topk(), topk()
+    b[:30] = b[200:230]  # silent in A alone
+    bins = np.asarray(matching.token_bins(a, b, tokens_per_bin=125))
+    alone = [set(bins[where]) for where in (slice(0, 30), slice(30, 90))]
+    assert [len(found) for found in alone] == [1, 1]
+    assert not (alone[0] | alone[1]) & set(bins[90:])
+    assert alone[0] != alone[1]
+    sizes = np.bincount(bins[90:])
+    assert sizes.max() == 125
+    within = level[90:] - (np.bincount(bins[90:], level[90:]) / sizes)[bins[90:]]
+    assert np.var(within) < 0.1 * np.var(level[90:])
+    # one side with even counts is enough, and sparse codes are binned alike
+    plain = (rng.random((n, width)) < 0.1 * level[:, None]) * 1.0
+    for other in (b, plain):
+        dense = np.asarray(matching.token_bins(a, other))
+        sparse = np.asarray(matching.token_bins(csr_matrix(a), csr_matrix(other)))
+        # sums in another order may swap neighbours
+        assert (sparse == dense).mean() > 0.95
+    silent, heard = plain.sum(1) == 0, (plain.sum(1) > 0) & (level > 0)
+    assert set(dense[silent]).isdisjoint(dense[heard])
 
 
 def test_frequency_permuted_deals_directions_out_among_latents_of_like_rate(side):
