@@ -182,9 +182,11 @@ def places(settings: tuple[Setting, ...] = SETTINGS) -> list[Place]:
 def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
     """The same size of world under another magnitude law, branching, copula and exponent."""
     tree = config.hierarchy
+    deep = tree is not None and tree.max_depth > 2
     if tree is not None:
         tree = HierarchyConfig(
-            total_root_nodes=10,
+            # the largest tree of three levels has 1 + 6 + 36 + 216 features
+            total_root_nodes=config.n_features // 259 if deep else 10,
             branching_factor=(2, 6),
             max_depth=tree.max_depth,
             mutually_exclusive_portion=0.3,
@@ -204,6 +206,6 @@ def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
         correlation=LowRank(rank=4, scale=0.18),
         mean=ExponentialMagnitude(6.0, 1.5),
         std=FoldedNormal(1.0, 0.7),
-        # fixed and roomy: worlds share programs
-        slots=(8, 48, 48) if tree is None else (16, 16, 24, 32, 48),
+        # fixed and roomy where there are several: worlds share programs
+        slots=None if deep else (8, 48, 48) if tree is None else (16, 16, 24, 32, 48),
     )
