@@ -6,7 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
@@ -203,7 +203,7 @@ def test_token_bins_where_as_many_latents_fire_on_every_token():
     plain = (rng.random((n, width)) < 0.1 * level[:, None]) * 1.0
     for other in (b, plain):
         dense = np.asarray(matching.token_bins(a, other))
-        sparse = np.asarray(matching.token_bins(csr_matrix(a), csr_matrix(other)))
+        sparse = np.asarray(matching.token_bins(csr_matrix(a), csr_array(other)))
         # sums in another order may swap neighbours
         assert (sparse == dense).mean() > 0.95
     silent, heard = plain.sum(1) == 0, (plain.sum(1) > 0) & (level > 0)

@@ -97,7 +97,8 @@ def padded_rows(
     told = {
         form: rows_of(
             matrix,
-            *(cell.truth[:, i, last] for i in (0, 1)),
+            cell.truth[:, 0, last],
+            cell.truth[:, 1, last],
             fired_own,
             fired_other,
             n_tokens=n,
