@@ -199,6 +199,10 @@ def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
         if isinstance(firing, ScaledZipf)
         else Zipfian(exponent=0.8, max_prob=0.35, min_prob=3e-3)
     )
+    # fixed and roomy: worlds share programs
+    slots = (8, 48, 48) if tree is None else (16, 16, 24, 32, 48)
+    if deep:
+        slots = (24, 160, 48, 64, 96, 224)
     return dataclasses.replace(
         config,
         firing=firing,
@@ -206,6 +210,5 @@ def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
         correlation=LowRank(rank=4, scale=0.18),
         mean=ExponentialMagnitude(6.0, 1.5),
         std=FoldedNormal(1.0, 0.7),
-        # fixed and roomy where there are several: worlds share programs
-        slots=None if deep else (8, 48, 48) if tree is None else (16, 16, 24, 32, 48),
+        slots=slots,
     )
