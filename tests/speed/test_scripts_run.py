@@ -110,13 +110,13 @@ def test_parts(results):
     assert whole["needed_gflop"] == pytest.approx(dense, rel=1e-5)
 
 
-@pytest.mark.parametrize("device", [layout.Device(0.0, math.inf), layout.Device(1.0, 0)])
+@pytest.mark.parametrize("device", [layout.Device(0.0, False), layout.Device(1.0, True)])
 def test_parts_put_together_are_a_step_of_training(device, monkeypatch):
     monkeypatch.setitem(layout.DEVICES, jax.default_backend(), device)
     model = inputs.load("mini")
     sae = inputs.build_sae("batchtopk", model)
     setting = bench_parts.prepared(model, sae, runs=2, batch=64, dtype="float32", steps=3)
-    sparse = device.turn_size == 0
+    sparse = device.in_turn
     assert setting.program.in_turn == sparse
     assert (setting.program.recipe.capacity is not None) == sparse
     parts = bench_parts.parts_of(setting, count=1)

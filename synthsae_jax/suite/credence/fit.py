@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
 
 from synthsae_jax.matching.calibration import (
     brier,
@@ -23,13 +22,12 @@ from synthsae_jax.matching.credence_model import CredenceModel, Support, support
 from synthsae_jax.matching.credence_prior import posterior
 from synthsae_jax.suite.credence.baselines import baselines
 from synthsae_jax.suite.credence.cells import TRUTHS, CellData, load_cell, make_cell, save_cell
-from synthsae_jax.suite.credence.rows import FORMS, Rows, cell_rows, join
-from synthsae_jax.suite.credence.strangers import padded_rows
+from synthsae_jax.suite.credence.rows import FORMS, Rows, cell_rows, join, padded_rows
 from synthsae_jax.suite.credence.worlds import SPLITS, Place
 
 LENGTHS = (8_192, 65_536)
-AMONG = (1_000, 4_000, 12_000, 40_000, 131_072)
-_STRANGER_TOKENS = 32_768
+AMONG = (1_000, 4_000, 12_000)
+_STRANGER_TOKENS = 65_536
 
 
 def make_all(folder: Path, wanted: Sequence[Place], say=print) -> list[Path]:
@@ -53,19 +51,16 @@ def all_rows(files: Sequence[Path], say=print, among: Sequence[int] = AMONG) -> 
         for form, rows in cell_rows(cell, [n for n in lengths if n <= whole]).items():
             parts[form].append(rows)
         if cell.name.endswith("-0") and among:
-            strangers = _strangers(cells, cell, min(whole, _STRANGER_TOKENS))
-            if strangers is not None:
-                for form, rows in padded_rows(cell, strangers, among).items():
-                    parts[form].append(rows)
+            n = min(whole, _STRANGER_TOKENS)
+            parts[FORMS[0]].append(padded_rows(cell, _strangers(cells, cell, n), n, among))
         say(f"read {cell.name}")
     return {form: join(p) for form, p in parts.items() if p}
 
 
-def _strangers(cells: Sequence[CellData], cell: CellData, n: int) -> csr_array | None:
-    """Codes `[n, W]` of the SAEs of all other worlds at their ends; None without any."""
+def _strangers(cells: Sequence[CellData], cell: CellData, n: int) -> list:
+    # one end of each: a family's own members read the same tokens
     others = [c for c in cells if c.name != cell.name and c.codes[0][0].shape[0] >= n]
-    codes = [codes[-1][:n] for c in others for codes in c.codes[1:]]
-    return csr_array(hstack(codes, format="csr")) if codes else None
+    return [codes[-1] for c in others for codes in c.codes[1:]]
 
 
 def split_of(rows: Rows) -> np.ndarray:
