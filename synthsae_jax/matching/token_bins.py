@@ -51,13 +51,13 @@ def token_bins(*latents: Array | spmatrix, tokens_per_bin: int | None = None) ->
     Codes may be scipy sparse matrices.
 
     Where counts of a side hardly vary (TopK), firings of less than half the mean size do not count,
-    and bins are by the sum of both sides' ranks: the noise of each is then half as large. Tokens
-    without any firing that counts have bins of their own, since there TopK fires the same few
-    latents, faintly, on every such token, and those of two models would match. Trained SAEs that
+    and bins are by the sum of both sides' ranks, so that the noise of one evens out the other's.
+    Tokens without any firing that counts have bins of their own, since on each of them TopK fires
+    the same few latents, faintly, and those of two models would match. Trained SAEs that
     share nothing but the number of active features on each token, 1,024 tokens, 192 sets, at 5 %
-    by the mean z of mutual nearest latents: BatchTopK 5 %, TopK with BatchTopK 5 %, TopK 11 % (on
-    the worlds that this was chosen on 9 %, where the sum of sizes alone gave 34 % and bins of the
-    true number 8 %).
+    by the mean z of mutual nearest latents: BatchTopK 5 %, TopK with BatchTopK 5 %, TopK 11 % (9 %
+    on the worlds that this was chosen on, where the sum of sizes alone gave 34 % and bins of the
+    true number 8 %, on as many sets or fewer).
     """
     require(len(latents) > 0, "token_bins needs the codes of at least one side.")
     shapes = [np.shape(cast(Any, codes)) for codes in latents]

@@ -30,8 +30,9 @@ class Device:
 # Two threads of a server CPU, float32. Batch 1,024 at 16k (D 768, 4,096 latents, k 25), a step of
 # batchtopk without its data: side by side 450 to 520 ms, in turn 250, in turn and sparse 90 (and 93
 # for each of eight runs); matryoshka with four prefixes 275 in turn, 107 sparse. Small SAEs gain
-# as much by turns: 1k and 64 runs 56,000 to 167,000 SAE-samples/s, micro 105,000 to 257,000, at
-# batch 16 still 113,000 to 123,000.
+# by turns too, in SAE-samples/s: batchtopk on 1k with 64 runs 56,000 to 167,000, on micro 105,000
+# to 257,000; least of what was tried, topk on micro at batch 16 113,000 to 123,000, and matryoshka
+# on micro 247,000 to 268,000.
 DEVICES = {"cpu": Device(sparse_share=1 / 64, in_turn=True)}
 _OTHERS = Device(sparse_share=0.0, in_turn=False)  # not measured: one batched dense program
 
