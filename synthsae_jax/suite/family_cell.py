@@ -10,7 +10,7 @@ import numpy as np
 
 from synthsae_jax import keys, saes, worlds
 from synthsae_jax.io.rows import Row
-from synthsae_jax.suite import sharing, table
+from synthsae_jax.suite import family_rows, sharing, table
 from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.family import Condition, Family, init_family
 from synthsae_jax.suite.family_protocols import ProtocolPlan, score_protocols
@@ -126,7 +126,7 @@ def _scored(
     place = {c.name: i + 1 for i, c in enumerate(plan.conditions)}
     sides = lambda s: (columns(0, s.run), columns(place[s.condition], s.run))
     kept = [s for s in scores if not (lost[0, s.run] or lost[place[s.condition], s.run])]
-    rows = table.pair_rows(shared, kept, runs.name, sides)
+    rows = family_rows.pair_rows(shared, kept, runs.name, sides)
     if plan.protocols is not None:
         assert runs.truth is not None
         told_here = told(middle, 1.0)
@@ -134,7 +134,7 @@ def _scored(
         found = score_protocols(
             family, members, runs.truth[0], plan.protocols, number, told_here, lost
         )
-        rows += table.protocol_rows(shared, found, sides)
+        rows += family_rows.protocol_rows(shared, found, sides)
     return rows
 
 

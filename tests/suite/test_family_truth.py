@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synthsae_jax import matching, worlds
-from synthsae_jax.suite import family, sharing, table
+from synthsae_jax.suite import family, family_rows, sharing, table
 from synthsae_jax.suite.family_protocols import ProtocolPlan, declares_share, score_protocols
 from synthsae_jax.suite.family_truth import SETTINGS, every_truth
 from synthsae_jax.suite.protocols import protocol_names, protocols
@@ -108,7 +108,7 @@ def test_oracles_are_matched_through_codes_and_not_through_directions_as_they_ar
 def test_rows_carry_the_chance_level_and_reasons(scores):
     shared = table.Shared("test@1", "micro", 0, TrainConfig(n_samples=64, batch_size=64))
     sides = lambda s: ({"run_id": "a", "instance": 0}, {"run_id": s.condition, "instance": 1})
-    rows = table.protocol_rows(shared, scores, sides)
+    rows = family_rows.protocol_rows(shared, scores, sides)
     found = {(r["condition"], r["variant"], r["metric"]) for r in rows}
     assert len(found) == len(rows)
     for name in protocol_names():
