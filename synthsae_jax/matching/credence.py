@@ -123,7 +123,7 @@ def credence(
     inside = np.flatnonzero(reasons == "")
     estimated = isinstance(prior, str)
     given = prior if estimated else check_prior(prior, n_rows)[inside]
-    found = posterior(laws.at(best[inside], context.take(inside)), given)
+    found = posterior(laws.at(best[inside], context.take(inside)), given, laws.shrinkage)
     value, ratio = (np.full(n_rows, math.nan) for _ in range(2))
     value[inside], ratio[inside] = found.credence, found.log_ratio
     return PairCredence(

@@ -44,6 +44,20 @@ _ROWS_OF_NOTHING = 0.5  # shared out over the bins: no ratio is infinite
 _CHUNK = 2048
 
 
+class Shrinkage(NamedTuple):
+    """How far a pair's own rows are believed: they depend on each other, and no kind fits quite.
+
+    Chosen on dev worlds, each preset left out in turn (`scripts/fit_credence`).
+    """
+
+    tell: float = 5.0  # so many rows at most speak for a kind of pair
+    pull: float = 0.0  # rows added to an estimated prior, as a multiple of the pair's own
+    mean: float = 0.1  # of which this share has a same one
+
+
+PLAIN = Shrinkage()
+
+
 class Context(NamedTuple):
     """What is known of rows besides the score: [N], and [N, G] for the groups of candidates."""
 
@@ -69,6 +83,10 @@ class RowLaws(NamedTuple):
         """Some of the rows."""
         return RowLaws(*(v[:, where] for v in self))
 
+    def of_kinds(self, which: Any) -> RowLaws:
+        """Some of the kinds."""
+        return RowLaws(*(v[which] for v in self))
+
 
 @dataclasses.dataclass(frozen=True)
 class Laws:
@@ -81,6 +99,7 @@ class Laws:
     same: Array  # [Z, U, S]: share of same ones in each bin
     hazard_some: Array  # [Z, U, S]: expected others in each bin
     hazard_none: Array  # [Z, U, S]
+    shrinkage: Shrinkage = PLAIN
 
     def at(self, score: Array, context: Context) -> RowLaws:
         """Log densities of rows' best scores [N], interpolated between the centres of bins."""

@@ -1,7 +1,8 @@
 """The calibrated matcher's artefact: laws by form of evidence, their support, how good they are.
 
 A JSON file with a schema number and a hash of its own content; what does not fit it is refused in
-one line. It holds densities and no prior, so it says nothing of how much two SAEs share.
+one line. It holds densities and no prior; what it knows of how much SAEs share only steadies a
+prior that is estimated (`Shrinkage`), and a given one is taken as it is.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, check_choice, require
-from synthsae_jax.matching.credence_laws import WEIGHT_FORMS, Context, Laws
+from synthsae_jax.matching.credence_laws import WEIGHT_FORMS, Context, Laws, Shrinkage
 
-SCHEMA = 1
+SCHEMA = 2
 VERSION = "credence@1"
 _TABLES = ("edges", "knots", "same", "hazard_some", "hazard_none")
 
@@ -168,6 +169,7 @@ def dump_credence(model: CredenceModel) -> str:
                 "support": {k: list(v) for k, v in model.supports[name].ranges.items()},
                 "laws": {
                     "kinds": list(laws.kinds),
+                    "shrinkage": laws.shrinkage._asdict(),
                     **{t: rounded(getattr(laws, t)) for t in _TABLES},
                 },
             }
@@ -186,7 +188,8 @@ def _laws(form: str, part: dict[str, Any]) -> Laws:
         and bool((np.diff(tables["edges"]) > 0).all()),
         f"credence artefact: the tables of {form} must be positive and {list(shape)}.",
     )
-    return Laws(form, kinds, **tables)
+    shrinkage = Shrinkage(**{k: float(v) for k, v in part["shrinkage"].items()})
+    return Laws(form, kinds, **tables, shrinkage=shrinkage)
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from synthsae_jax.errors import require
-from synthsae_jax.matching.credence_laws import RowLaws
+from synthsae_jax.matching.credence_laws import PLAIN, RowLaws, Shrinkage
 
 Array = np.ndarray
 _ROUNDS = 300
 _CLOSE = 1e-6
-_ROWS_THAT_TELL = 20.0  # chosen on dev worlds: rows of a pair depend on each other
 
 
 class Posterior(NamedTuple):
@@ -25,20 +24,20 @@ class Posterior(NamedTuple):
     fit: float  # mean log density of the scores under the best kind
 
 
-def posterior(laws: RowLaws, prior: Any = "estimate") -> Posterior:
+def posterior(laws: RowLaws, prior: Any = "estimate", shrinkage: Shrinkage = PLAIN) -> Posterior:
     """Credence of each row's best candidate, with the kind of pair told from all rows.
 
     For one kind: `pi R / (pi R + pi W + 1 - pi)`, where R and W are the densities of the best
     score with a same one that is the best, or is not, over that without any. All three are laws
     of a maximum over M candidates, so the selection is accounted for. Kinds are averaged with
-    weights from their likelihood, tempered to 20 rows at most.
+    weights from their likelihood, tempered to `shrinkage.tell` rows at most.
     """
     n = laws.none.shape[1]
     if isinstance(prior, str):
         require(
             prior == "estimate", f"a prior is 'estimate' or numbers in (0, 1); given {prior!r}."
         )
-        priors = estimate_priors(laws)
+        priors = estimate_priors(laws, shrinkage)
         given = np.broadcast_to(priors[:, None], laws.none.shape)
     else:
         given = np.broadcast_to(check_prior(prior, n), laws.none.shape)
@@ -48,7 +47,7 @@ def posterior(laws: RowLaws, prior: Any = "estimate") -> Posterior:
     if not n:
         return Posterior(np.zeros(0), np.zeros(0), np.nan, np.full(len(given), np.nan), np.nan)
     fit = total.mean(1)
-    tempered = fit * min(n, _ROWS_THAT_TELL)
+    tempered = fit * min(n, shrinkage.tell)
     kinds = np.exp(tempered - tempered.max())
     kinds /= kinds.sum()
     ratio = np.logaddexp.reduce(laws.right + np.log(kinds + 1e-300)[:, None], 0)
@@ -57,18 +56,21 @@ def posterior(laws: RowLaws, prior: Any = "estimate") -> Posterior:
     return Posterior(credence, ratio, float(kinds @ priors), kinds, float(fit.max()))
 
 
-def estimate_priors(laws: RowLaws) -> Array:
+def estimate_priors(laws: RowLaws, shrinkage: Shrinkage = PLAIN) -> Array:
     """The share of rows that have a same one, for each kind of pair [Z], by EM on best scores.
 
     Maximises `sum log(pi (R + W) + 1 - pi)`, concave in pi: there is one maximum. Half a row with
-    and half a row without keep it inside (0, 1). NaN without rows.
+    and half a row without keep it inside (0, 1); `shrinkage` adds its rows to them, since with
+    laws that fit a new pair badly the maximum is far off. NaN without rows.
     """
     n = laws.none.shape[1]
     priors = np.full(len(laws.none), 0.5 if n else np.nan)
     odds = np.exp(np.clip(np.logaddexp(laws.right, laws.wrong) - laws.none, -200, 200))
+    more = shrinkage.pull * n
     for _ in range(_ROUNDS if n else 0):
         there = priors[:, None] * odds
-        new = ((there / (there + 1 - priors[:, None])).sum(1) + 0.5) / (n + 1)
+        found = (there / (there + 1 - priors[:, None])).sum(1)
+        new = (found + 0.5 + more * shrinkage.mean) / (n + 1 + more)
         done = np.abs(new - priors).max() < _CLOSE
         priors = new
         if done:

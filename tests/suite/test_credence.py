@@ -6,12 +6,17 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack, vstack
 
+from synthsae_jax.matching.credence_laws import Laws, Shrinkage
+from synthsae_jax.matching.credence_prior import posterior
 from synthsae_jax.suite.credence import baselines as credence_baselines
 from synthsae_jax.suite.credence import fit as credence_fit
+from synthsae_jax.suite.credence import judge as credence_judge
+from synthsae_jax.suite.credence import left_out as credence_left_out
 from synthsae_jax.suite.credence import pythia as credence_pythia
 from synthsae_jax.suite.credence import rows as credence_rows
+from synthsae_jax.suite.credence import strangers as credence_strangers
 from synthsae_jax.suite.credence import worlds as credence_worlds
 from synthsae_jax.suite.credence.cells import CellData, load_cell, save_cell
 
@@ -43,6 +48,8 @@ def test_worlds_of_a_split_are_its_own():
         preset = credence_worlds.worlds.preset(place.setting.preset).world
         assert (place.world() == preset) == (place.split != "transport")
         assert place.world().n_features == preset.n_features
+    dims = {p.instance().hidden_dim for p in wanted}
+    assert dims == {64, 96, 128, 256, 768, 4096}
 
 
 def test_correlations_of_sparse_codes_are_numpys():
@@ -91,14 +98,59 @@ def test_a_cell_survives_its_file_and_gives_rows(tmp_path):
     assert not apart.right.any()
 
 
-def test_strangers_only_add_candidates():
+def test_rows_among_strangers_are_those_of_all_candidates_at_once(monkeypatch):
+    monkeypatch.setattr(credence_strangers, "_BLOCK", 7)
+    cell, rng = small_cell(), np.random.default_rng(7)
+    # 18 of 20 live, so that 30 candidates take them again on shifted tokens
+    far = codes(rng, latents=20).tolil()
+    far[:, [3, 8]] = 0
+    far = csr_array(far)
+    found = credence_strangers.padded_rows(cell, far, (2, 10, 30), seed=5)
+    living = csr_array(far[:, np.flatnonzero(credence_rows.fired(far))])
+    again = vstack([living[4096:], living[:4096]])
+    strangers = csr_array(hstack([living, again]))
+    direction = np.random.default_rng(5).normal(size=(24, 16))
+    own, other = cell.codes[0][1], cell.codes[1][1]
+    near = credence_rows.form_scores(cell, (0, 1), (1, 1), own, other)
+    for form, rows in found.items():
+        assert sorted(set(rows.candidates.tolist())) == [10, 30]
+        for size in (10, 30):
+            here = csr_array(strangers[:, : size - 6])
+            together = credence_rows.pearson(own, here)
+            cosine = credence_rows.cosine(cell.W_dec[0, 1], direction[: size - 6])
+            more = {
+                "activation_pearson": together,
+                "activation_and_decoder": (together + cosine) / 2,
+            }.get(form, cosine)
+            nobody = np.full((5, size - 6), -2)
+            expected = credence_rows.rows_of(
+                np.concatenate([near[form], more], axis=1),
+                cell.truth[:, 0, 1],
+                np.concatenate([cell.truth[:, 1, 1], nobody], axis=1),
+                credence_rows.fired(own),
+                np.concatenate([credence_rows.fired(c) for c in (other, here)]),
+                n_tokens=8192,
+                dim=16,
+                unit=cell.name,
+                kind=f"among-{size}:0-1:11",
+            )
+            one = rows.take(rows.candidates == size)
+            for field in dataclasses.fields(expected):
+                a, b = (getattr(r, field.name) for r in (one, expected))
+                if a.dtype.kind == "f":
+                    np.testing.assert_allclose(a, b, atol=1e-6, err_msg=field.name)
+                else:
+                    np.testing.assert_array_equal(a, b, err_msg=field.name)
+
+
+def test_a_stranger_that_scores_higher_makes_a_row_wrong():
     cell = small_cell()
-    far = [codes(np.random.default_rng(s), latents=20) for s in (7, 8)]
-    rows = credence_rows.padded_rows(cell, far, 8192, (10, 30))
-    assert sorted(set(rows.candidates.tolist())) == [10, 30]
-    assert rows.right.all()
-    few, many = (rows.other[0][rows.candidates == m] for m in (10, 30))
-    assert (many >= few).all()
+    # the row's own codes with other directions: ahead by cosine for none, by correlation for all
+    cell.codes[1][1] = codes(np.random.default_rng(9))
+    found = credence_strangers.padded_rows(cell, cell.codes[0][1], (12,))
+    assert not found["activation_pearson"].right.any()
+    assert found["activation_pearson"].mutual.all()
+    assert found["decoder_cosine"].right.all()
 
 
 def test_fit_and_evaluate_on_toys():
@@ -117,6 +169,56 @@ def test_fit_and_evaluate_on_toys():
     assert told["estimated_prior"]["ece"]["n_worlds"] == 2
     assert told["estimated_prior"]["ece"]["lo"] is None
     assert set(found["activation_pearson"]) == {"dev", "held_out"}
+
+
+SHRINKAGE = Shrinkage(tell=3.0, pull=0.2, mean=0.2)
+
+
+def toys_of_two_presets():
+    parts = [
+        credence_rows.cell_rows(small_cell(s, name), (8192,))
+        for s, name in enumerate(("here-a-dev-0", "there-b-dev-0", "there-b-held_out-0"))
+    ]
+    form = "activation_pearson"
+    return form, {form: credence_rows.join([p[form] for p in parts])}
+
+
+def test_a_preset_left_out_is_judged_by_the_laws_of_others():
+    form, rows = toys_of_two_presets()
+    model = credence_fit.fit(rows, {"of": "toys"})
+    laws, dev = model.laws[form], rows[form].take(rows[form].unit != "there-b-held_out-0")
+    found = credence_left_out.credences(laws, laws.at(dev.best, dev.context()), dev, SHRINKAGE)
+    for name, other in (("here-a-dev-0", "there-b"), ("there-b-dev-0", "here-a")):
+        own = np.array([kind.startswith(other) for kind in laws.kinds])
+        tables = {t: getattr(laws, t)[own] for t in ("same", "hazard_some", "hazard_none")}
+        kinds = tuple(np.array(laws.kinds)[own].tolist())
+        alone = Laws(form, kinds, laws.edges, laws.knots, **tables)
+        for members in credence_judge.members_of_pairs(dev):
+            if dev.unit[members[0]] == name:
+                pair = dev.take(members)
+                expected = posterior(
+                    alone.at(pair.best, pair.context()), shrinkage=SHRINKAGE
+                ).credence
+                np.testing.assert_allclose(found[members], expected, rtol=1e-9)
+
+
+def test_shrinkage_is_what_loses_least_where_a_preset_is_left_out():
+    form, rows = toys_of_two_presets()
+    plain = credence_fit.fit(rows, {"of": "toys"})
+    model, told = credence_left_out.choose_shrinkage(plain, rows, (1.0, 4.0), (0.0, 0.5))
+    tried = told[form]["tried"]
+    assert len(tried) == 3
+    of_chosen = model.laws[form].shrinkage._asdict().items()
+    chosen = next(t for t in tried if of_chosen <= t.items())
+    assert chosen["log_loss"] == min(t["log_loss"] for t in tried)
+    dev = rows[form].take(rows[form].unit != "there-b-held_out-0")
+    # held-out worlds took no part, and the share is a mean of two worlds as large
+    assert told[form]["n"] == len(dev)
+    assert chosen["mean"] == pytest.approx(np.isfinite(dev.same[0]).mean(), abs=0.01)
+    one = {form: rows[form].take(rows[form].unit == "here-a-dev-0")}
+    same, why = credence_left_out.choose_shrinkage(plain, one)
+    assert same.laws[form].shrinkage == plain.laws[form].shrinkage
+    assert "two presets" in why[form]["reason"]
 
 
 def test_the_logistic_baseline_finds_its_weights():

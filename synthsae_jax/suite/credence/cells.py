@@ -59,12 +59,11 @@ class CellData:
 def make_cell(place: Place) -> CellData:
     """Train the family of a place and read its SAEs on paired tokens."""
     setting, seed = place.setting, place.seed
-    preset = worlds.preset(setting.preset)
-    config = place.world()
-    world = worlds.init_world(keys.world_key(seed), config, seed=seed)
-    family = init_family(world, preset.instance, CONDITIONS, seed % 2**20)
+    instance = place.instance()
+    world = worlds.init_world(keys.world_key(seed), place.world(), seed=seed)
+    family = init_family(world, instance, CONDITIONS, seed % 2**20)
     built = saes.build(
-        setting.sae, d_in=preset.instance.hidden_dim, d_sae=setting.d_sae, **setting.options
+        setting.sae, d_in=instance.hidden_dim, d_sae=setting.d_sae, **setting.options
     )
     members = len(CONDITIONS) + 1
     first = (seed % 2**12) * members

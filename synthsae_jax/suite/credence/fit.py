@@ -8,26 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array, hstack
 
-from synthsae_jax.matching.calibration import (
-    brier,
-    calibration_error,
-    over_units,
-    precision_thresholds,
-    reliability,
-)
+from synthsae_jax.matching.calibration import precision_thresholds, reliability
 from synthsae_jax.matching.credence_latent import at_least_one
 from synthsae_jax.matching.credence_laws import fit_laws
 from synthsae_jax.matching.credence_model import CredenceModel, Support, support_values
-from synthsae_jax.matching.credence_prior import posterior
 from synthsae_jax.suite.credence.baselines import baselines
 from synthsae_jax.suite.credence.cells import TRUTHS, CellData, load_cell, make_cell, save_cell
-from synthsae_jax.suite.credence.rows import FORMS, Rows, cell_rows, join, padded_rows
+from synthsae_jax.suite.credence.judge import errors, kind_of, pair_credences, split_of
+from synthsae_jax.suite.credence.rows import FORMS, Rows, cell_rows, join
+from synthsae_jax.suite.credence.strangers import padded_rows
 from synthsae_jax.suite.credence.worlds import SPLITS, Place
 
 LENGTHS = (8_192, 65_536)
-AMONG = (1_000, 4_000, 12_000)
-_STRANGER_TOKENS = 65_536
+AMONG = (1_000, 4_000, 12_000, 40_000, 131_072)
+_STRANGER_TOKENS = 32_768
 
 
 def make_all(folder: Path, wanted: Sequence[Place], say=print) -> list[Path]:
@@ -51,27 +47,19 @@ def all_rows(files: Sequence[Path], say=print, among: Sequence[int] = AMONG) -> 
         for form, rows in cell_rows(cell, [n for n in lengths if n <= whole]).items():
             parts[form].append(rows)
         if cell.name.endswith("-0") and among:
-            n = min(whole, _STRANGER_TOKENS)
-            parts[FORMS[0]].append(padded_rows(cell, _strangers(cells, cell, n), n, among))
+            strangers = _strangers(cells, cell, min(whole, _STRANGER_TOKENS))
+            if strangers is not None:
+                for form, rows in padded_rows(cell, strangers, among).items():
+                    parts[form].append(rows)
         say(f"read {cell.name}")
     return {form: join(p) for form, p in parts.items() if p}
 
 
-def _strangers(cells: Sequence[CellData], cell: CellData, n: int) -> list:
-    # one end of each: a family's own members read the same tokens
+def _strangers(cells: Sequence[CellData], cell: CellData, n: int) -> csr_array | None:
+    """Codes `[n, W]` of the SAEs of all other worlds at their ends; None without any."""
     others = [c for c in cells if c.name != cell.name and c.codes[0][0].shape[0] >= n]
-    return [codes[-1] for c in others for codes in c.codes[1:]]
-
-
-def split_of(rows: Rows) -> np.ndarray:
-    """The split of each row, from its world's name."""
-    return np.array([name.rsplit("-", 2)[1] for name in rows.unit.astype(str)])
-
-
-def kind_of(rows: Rows) -> np.ndarray:
-    """The kind of pair each row is of: setting, and how far both sides were trained."""
-    names, ends = rows.unit.astype(str), rows.kind.astype(str)
-    return np.array([f"{a.rsplit('-', 2)[0]}:{b[-2:]}" for a, b in zip(names, ends)])
+    codes = [codes[-1][:n] for c in others for codes in c.codes[1:]]
+    return csr_array(hstack(codes, format="csr")) if codes else None
 
 
 def fit(rows: Mapping[str, Rows], provenance: dict[str, Any]) -> CredenceModel:
@@ -85,69 +73,6 @@ def fit(rows: Mapping[str, Rows], provenance: dict[str, Any]) -> CredenceModel:
         ends = {k: (float(v.min()), float(v.max())) for k, v in values.items()}
         supports[form] = Support({**ends, "score": (float(np.quantile(dev.best, 0.001)), 1.0)})
     return CredenceModel(laws, supports, {}, provenance)
-
-
-def pair_credences(
-    model: CredenceModel, form: str, rows: Rows
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Credences [N] pair by pair: prior estimated, prior known; and both priors [pairs, 2].
-
-    The known prior is each pair's share of rows that have a same one.
-    """
-    laws, support = model.form(form)
-    context = rows.context()
-    inside = support.reasons(support_values(form, rows.best, context)) == ""
-    at = laws.at(rows.best, context)
-    pair = pair_of(rows)
-    found = np.full((2, len(rows)), np.nan)
-    priors = np.full((pair.max(initial=-1) + 1, 2), np.nan)
-    for i in range(len(priors)):
-        members = np.flatnonzero((pair == i) & inside)
-        if members.size:
-            laws_here = at.take(members)
-            share = float(np.isfinite(rows.same[0, members]).mean())
-            said = posterior(laws_here)
-            known = posterior(laws_here, float(np.clip(share, 0.005, 0.995)))
-            found[:, members] = said.credence, known.credence
-            priors[i] = said.prior, share
-    return found[0], found[1], priors
-
-
-def pair_of(rows: Rows) -> np.ndarray:
-    """The number of the pair of SAEs, at a number of tokens, that each row belongs to."""
-    keys = [f"{a}|{b}|{n}" for a, b, n in zip(rows.unit, rows.kind, rows.n_tokens)]
-    return np.unique(np.array(keys), return_inverse=True)[1]
-
-
-def some_pairs(rows: Rows, every: int) -> Rows:
-    """The rows of one in `every` pairs of SAEs, in an order without pattern."""
-    pair = pair_of(rows)
-    order = np.random.default_rng(0).permutation(pair.max(initial=-1) + 1)
-    return rows.take(order[pair] % every == 0)
-
-
-def errors(credence: np.ndarray, true: np.ndarray, units: np.ndarray) -> dict[str, Any]:
-    """ECE and Brier, over all rows and as a mean over worlds with its interval."""
-    known = ~np.isnan(credence)
-    c, y, u = credence[known], true[known], list(units[known])
-    if not c.size:
-        return {"n": 0}
-    found: dict[str, Any] = {"n": int(c.size), "null": round(float(1 - known.mean()), 4)}
-    found["credence"], found["true"] = round(float(c.mean()), 4), round(float(y.mean()), 4)
-    for name, measure in (
-        ("ece", calibration_error),
-        ("brier", lambda p, t: brier(p, t, bins=10).score),
-    ):
-        over = over_units(measure, u, c, y)
-        found[name] = {
-            "all": round(float(measure(c, y)), 4),
-            "worlds": round(over.estimate, 4),
-            "lo": None if over.lo is None else round(over.lo, 4),
-            "hi": None if over.hi is None else round(over.hi, 4),
-            "n_worlds": over.n,
-            "points": [round(p, 4) for p in over.points],
-        }
-    return found
 
 
 def evaluate(model: CredenceModel, rows: Mapping[str, Rows], say=print) -> dict[str, Any]:

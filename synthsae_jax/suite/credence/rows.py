@@ -19,7 +19,6 @@ from synthsae_jax.suite.credence.worlds import ONE_SPACE, ZERO_MEMBER
 
 FORMS = ("activation_pearson", "decoder_cosine", "activation_and_decoder", "weights")
 LEAST_FIRINGS = 5
-NOBODY = -2  # what a latent that was added as a stranger tracks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +85,26 @@ def pearson(a: csr_array, b: csr_array) -> np.ndarray:
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine of rows; 0 for a zero one."""
-    unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (a, b)]
-    return unit[0].astype(np.float64) @ unit[1].T.astype(np.float64)
+    return unit_rows(a) @ unit_rows(b).T
+
+
+def unit_rows(v: np.ndarray) -> np.ndarray:
+    """Rows at length 1, float64; a zero one stays."""
+    return (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)).astype(np.float64)
+
+
+def form_scores(
+    cell: CellData, a: tuple, b: tuple, codes_a: csr_array, codes_b: csr_array
+) -> dict[str, np.ndarray]:
+    """Scores `[L_a, L_b]` of every form for two SAEs (member, snapshot), in one space or not."""
+    together = pearson(codes_a, codes_b)
+    decoder = cosine(cell.W_dec[a], cell.W_dec[b])
+    return {
+        "activation_pearson": together,
+        "decoder_cosine": decoder,
+        "activation_and_decoder": (decoder + together) / 2,
+        "weights": (decoder + cosine(cell.W_enc[a], cell.W_enc[b])) / 2,
+    }
 
 
 def fired(codes: csr_array) -> np.ndarray:
@@ -187,13 +204,10 @@ def cell_rows(cell: CellData, lengths: Sequence[int]) -> dict[str, Rows]:
         fired_a, fired_b = fired(codes_a), fired(codes_b)
         if (fired_b > 0).sum() < 2 or (fired_a >= LEAST_FIRINGS).sum() < 2:
             continue
-        scores = {"activation_pearson": pearson(codes_a, codes_b)}
-        if one_space:
-            decoder = cosine(cell.W_dec[a], cell.W_dec[b])
-            scores["decoder_cosine"] = decoder
-            scores["weights"] = (decoder + cosine(cell.W_enc[a], cell.W_enc[b])) / 2
-            scores["activation_and_decoder"] = (decoder + scores["activation_pearson"]) / 2
+        scores = form_scores(cell, a, b, codes_a, codes_b)
         for form, matrix in scores.items():
+            if form != FORMS[0] and not one_space:
+                continue
             parts[form].append(
                 rows_of(
                     matrix,
@@ -208,36 +222,3 @@ def cell_rows(cell: CellData, lengths: Sequence[int]) -> dict[str, Rows]:
                 )
             )
     return {form: join(p) for form, p in parts.items() if p}
-
-
-def padded_rows(
-    cell: CellData, strangers: Sequence[csr_array], n: int, sizes: Sequence[int]
-) -> Rows:
-    """Rows of A and its seed among ever more candidates: SAEs of other worlds, on other tokens.
-
-    They are unrelated beyond doubt, so this is how a row fares among thousands of candidates.
-    """
-    last = cell.truth.shape[2] - 1
-    own, other = (cell.codes[i][last][:n] for i in (0, 1))
-    near = pearson(own, other)
-    far = np.concatenate([pearson(own, codes[:n]) for codes in strangers], axis=1)
-    fired_far = np.concatenate([fired(codes[:n]) for codes in strangers])
-    parts = []
-    for size in sizes:
-        keep = np.flatnonzero(fired_far > 0)[: max(size - near.shape[1], 0)]
-        truth = [cell.truth[:, i, last] for i in (0, 1)]
-        nobody = np.full((len(truth[1]), keep.size), NOBODY)
-        parts.append(
-            rows_of(
-                np.concatenate([near, far[:, keep]], axis=1),
-                truth[0],
-                np.concatenate([truth[1], nobody], axis=1),
-                fired(own),
-                np.concatenate([fired(other), fired_far[keep]]),
-                n_tokens=n,
-                dim=cell.W_dec.shape[-1],
-                unit=cell.name,
-                kind=f"among-{size}:0-1:{last}{last}",
-            )
-        )
-    return join(parts)

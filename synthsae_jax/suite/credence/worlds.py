@@ -47,6 +47,7 @@ class Setting:
     batch_size: int = 256
     lr: float = 1e-2
     n_match: int = 65_536
+    dim: int | None = None  # hidden dimension in place of the preset's
     worlds: Mapping[str, int] = dataclasses.field(default_factory=dict)  # split -> how many
 
     def config(self) -> TrainConfig:
@@ -61,16 +62,28 @@ class Setting:
         )
 
 
+_ONE_OF_ALL = dict.fromkeys(SPLITS, 1)
+_NARROW = Setting(
+    "1k-topk",
+    "1k",
+    256,
+    "topk",
+    {"k": 8},
+    2000,
+    lr=5e-3,
+    worlds={"dev": 1, "held_out": 1},
+)
+# as many dimensions as language models have
+_IN_768 = dataclasses.replace(
+    _NARROW,
+    name="1k-dim768",
+    dim=768,
+    sae="batchtopk",
+    options={"k": 8.0},
+    worlds=_ONE_OF_ALL,
+)
 SETTINGS = (
-    Setting(
-        "micro-topk",
-        "micro",
-        128,
-        "topk",
-        {"k": 5},
-        500,
-        worlds={"dev": 3, "held_out": 3, "transport": 3},
-    ),
+    Setting("micro-topk", "micro", 128, "topk", {"k": 5}, 500, worlds=dict.fromkeys(SPLITS, 3)),
     Setting(
         "mini-batchtopk",
         "mini",
@@ -80,16 +93,7 @@ SETTINGS = (
         500,
         worlds={"dev": 3, "held_out": 2, "transport": 2},
     ),
-    Setting(
-        "1k-topk",
-        "1k",
-        256,
-        "topk",
-        {"k": 8},
-        500,
-        lr=5e-3,
-        worlds={"dev": 1, "held_out": 1},
-    ),
+    _NARROW,
     Setting(
         "micro-wide",
         "micro",
@@ -97,9 +101,23 @@ SETTINGS = (
         "topk",
         {"k": 8},
         400,
-        n_match=262_144,
-        worlds={"dev": 1, "held_out": 1, "transport": 1},
+        n_match=1_048_576,
+        worlds=_ONE_OF_ALL,
     ),
+    Setting(
+        "4k-batchtopk",
+        "4k",
+        1024,
+        "batchtopk",
+        {"k": 12.0},
+        2400,
+        lr=5e-3,
+        worlds=_ONE_OF_ALL,
+    ),
+    _IN_768,
+    # as many latents as features
+    dataclasses.replace(_IN_768, name="1k-dim768-wide", d_sae=1024, n_steps=1500),
+    dataclasses.replace(_NARROW, name="1k-dim4096", dim=4096),
 )
 
 
@@ -121,6 +139,14 @@ class Place:
         """The world's: from the names alone."""
         return world_seed(f"{ID}/{self.setting.name}", _SALTS[self.split], self.index)
 
+    def instance(self) -> worlds.InstanceConfig:
+        """The preset's, or in the setting's dimensions."""
+        plain = worlds.preset(self.setting.preset).instance
+        if self.setting.dim is None:
+            return plain
+        # in so many dimensions random directions hardly overlap
+        return dataclasses.replace(plain, hidden_dim=self.setting.dim, orthogonalize_steps=0)
+
     def world(self) -> worlds.WorldConfig:
         """The preset's laws, or the transport family's in their stead."""
         plain = worlds.preset(self.setting.preset).world
@@ -140,9 +166,11 @@ def places(settings: tuple[Setting, ...] = SETTINGS) -> list[Place]:
 def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
     """The same size of world under another magnitude law, branching, copula and exponent."""
     tree = config.hierarchy
+    deep = tree is not None and tree.max_depth > 2
     if tree is not None:
         tree = HierarchyConfig(
-            total_root_nodes=10,
+            # the largest tree of three levels has 1 + 6 + 36 + 216 features
+            total_root_nodes=config.n_features // 259 if deep else 10,
             branching_factor=(2, 6),
             max_depth=tree.max_depth,
             mutually_exclusive_portion=0.3,
@@ -155,6 +183,10 @@ def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
         if isinstance(firing, ScaledZipf)
         else Zipfian(exponent=0.8, max_prob=0.35, min_prob=3e-3)
     )
+    # fixed and roomy: worlds share programs
+    slots = (8, 48, 48) if tree is None else (16, 16, 24, 32, 48)
+    if deep:
+        slots = (24, 160, 48, 64, 96, 224)
     return dataclasses.replace(
         config,
         firing=firing,
@@ -162,6 +194,5 @@ def transported(config: worlds.WorldConfig) -> worlds.WorldConfig:
         correlation=LowRank(rank=4, scale=0.18),
         mean=ExponentialMagnitude(6.0, 1.5),
         std=FoldedNormal(1.0, 0.7),
-        # fixed and roomy: worlds share programs
-        slots=(8, 48, 48) if tree is None else (16, 16, 24, 32, 48),
+        slots=slots,
     )
