@@ -1,6 +1,6 @@
 """Densities behind a likelihood ratio: how a latent's best candidate scores, same feature or not.
 
-For a row (a latent of A among the latents of B) with context u, the logarithm of its firings:
+For a row (a latent of A among the latents of B) with context u, the logarithm of its rate:
 
 - `same`: the law of the score of the candidate that tracks the same feature, if there is one;
 - `hazard_some`, `hazard_none`: what others reach, where there is such a candidate and where there
@@ -10,7 +10,9 @@ For a row (a latent of A among the latents of B) with context u, the logarithm o
 Chance is added by closed form (`credence_chance`), once for every candidate. There are tables for
 each kind of pair (world, architecture, how well trained): what is a high score among SAEs that
 learned well is a low one among others, so which kind a pair is of is told from all its rows
-together (`credence_prior`). Tables are over bins of the score and knots of u. Numpy, float64.
+together (`credence_prior`). Tables are over bins of the score and knots of u. The rate and not the
+count of firings: what few tokens leave to luck is in chance, and which latents have look-alikes
+goes with how often they fire. Numpy, float64.
 """
 
 from __future__ import annotations
@@ -67,6 +69,11 @@ class Context(NamedTuple):
     candidates: Array  # M
     dim: Array
 
+    @property
+    def rate(self) -> Array:
+        """How often the row's latent fires, [N]."""
+        return np.maximum(self.firings, 1) / self.n_tokens
+
     def take(self, where: Any) -> Context:
         """Some of the rows."""
         return Context(*(v[where] for v in self))
@@ -95,7 +102,7 @@ class Laws:
     form: str
     kinds: tuple[str, ...]  # [Z]
     edges: Array  # [S + 1] of score bins
-    knots: Array  # [U] of u = log10 firings; one knot for a form without firings
+    knots: Array  # [U] of u = log10 rate; one knot for a form without firings
     same: Array  # [Z, U, S]: share of same ones in each bin
     hazard_some: Array  # [Z, U, S]: expected others in each bin
     hazard_none: Array  # [Z, U, S]
@@ -115,7 +122,7 @@ class Laws:
         )
 
     def _chunk(self, score: Array, context: Context) -> RowLaws:
-        same, some, none = (self._rows(context.firings, t) for t in self._tables())
+        same, some, none = (self._rows(context.rate, t) for t in self._tables())
         chance = chance_hazard(self.form, self.edges, context)
         some, none = some + chance, none + chance
         width = np.diff(self.edges)
@@ -142,11 +149,11 @@ class Laws:
     def _tables(self) -> tuple[Array, Array, Array]:
         return self.same, self.hazard_some, self.hazard_none
 
-    def _rows(self, firings: Array, table: Array) -> Array:
+    def _rows(self, rate: Array, table: Array) -> Array:
         """[Z, N, S] of a table [Z, U, S]: linear in u, the end knots beyond the ends."""
         if self.knots.size == 1:
-            return np.broadcast_to(table, (table.shape[0], firings.size, table.shape[2]))
-        u = np.log10(np.maximum(firings, 1))
+            return np.broadcast_to(table, (table.shape[0], rate.size, table.shape[2]))
+        u = np.log10(rate)
         place = np.interp(u, self.knots, np.arange(self.knots.size))
         low = np.minimum(place.astype(int), self.knots.size - 2)
         part = (place - low)[:, None]
@@ -186,7 +193,7 @@ def fit_laws(form: str, context: Context, same: Array, other: Array, kind: Seque
     require(bool(has.any() and (~has).any()), f"{form}: needs rows with and without a same one.")
     knots, near = np.zeros(1), np.ones((other.size, 1))
     if form not in WEIGHT_FORMS:
-        u = np.log10(np.maximum(context.firings, 1))
+        u = np.log10(context.rate)
         low, high = np.quantile(u, (0.005, 0.995))
         knots = np.linspace(low, high, max(2, round((high - low) / _STEP) + 1))
         near = np.exp(-0.5 * ((u[:, None] - knots) / _BANDWIDTH) ** 2)

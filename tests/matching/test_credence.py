@@ -292,3 +292,21 @@ def test_the_shipped_artefact_says_how_good_it_is():
     )
     assert said.credence[0] > 0.8
     assert said.credence[1] < 0.2
+
+
+def test_the_shipped_artefact_speaks_of_saes_as_wide_as_real_ones():
+    # 131,072 candidates in the dimensions of language models, a million tokens
+    shipped, rows = load_credence(), 64
+    scores = np.r_[np.full(rows // 2, 0.95), np.full(rows // 2, 0.2)]
+    fired = np.full(rows, 2_000)
+    others = {"firings_b": np.full(131_072, 2_000), "candidates": 131_072}
+    for dim in (768, 4096):
+        by_codes = matching.credence(shipped, scores, fired, n_tokens=10**6, **others)
+        evidence = {"decoder_cosine": scores, "encoder_cosine": scores}
+        by_weights = matching.credence(shipped, evidence, candidates=131_072, dim=dim)
+        for said in (by_codes, by_weights):
+            assert np.isfinite(said.credence).all()
+            assert said.credence[: rows // 2].min() > said.credence[rows // 2 :].max()
+    beyond = matching.credence(shipped, {"decoder_cosine": scores}, candidates=10**6, dim=768)
+    assert np.isnan(beyond.credence).all()
+    assert "candidates" in beyond.reason[0]

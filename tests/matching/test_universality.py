@@ -7,13 +7,13 @@ from scipy import sparse
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching.universality import universality_credence
 
-N_TOKENS, COMMON, OWN = 20_000, 70, 80  # the shipped model knows 114 candidates and more
+N_TOKENS, COMMON, OWN = 20_000, 70, 80  # the shipped model knows 121 candidates and more
 
 
 def planted(n_saes=3):
     """SAEs whose first latents are the same noisy signals, and the rest are their own."""
     rng = np.random.default_rng(0)
-    fires = lambda size: rng.random((N_TOKENS, size)) < 0.03
+    fires = lambda size: rng.random((N_TOKENS, size)) < 0.005
     signal = fires(COMMON) * (1 + rng.random((N_TOKENS, COMMON)))
     found = []
     for _ in range(n_saes):
@@ -29,8 +29,9 @@ def test_common_latents_are_believed_and_others_not():
         assert known.mean() > 0.9
         common = known & (np.arange(known.size) < COMMON)
         own = known & (np.arange(known.size) >= COMMON)
-        assert of_sae.reappearance[common].min() > 0.7
-        assert of_sae.reappearance[own].max() < 0.1
+        # r is .9: in worlds of many features such pairs are as often about the same mixture
+        assert of_sae.reappearance[common].min() > 0.4
+        assert of_sae.reappearance[own].max() < 0.01
         # one of two witnesses is enough for the one, both count for the other
         assert (of_sae.credence[known] >= of_sae.reappearance[known] - 1e-9).all()
 
