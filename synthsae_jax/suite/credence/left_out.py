@@ -1,7 +1,8 @@
 """What the matcher says in a kind of world it was not fitted on: each preset left out in turn.
 
-A pair of real SAEs is of no fitted kind, so this, on dev worlds, chooses how far the rows of a
-pair are believed; the laws of the preset that a pair comes from are hidden.
+A pair of real SAEs is like one of the fitted kinds or like none. So this, on dev worlds, chooses
+how far the rows of a pair are believed by both: with all laws, and without those of the preset
+that a pair comes from.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from synthsae_jax.matching.credence_prior import posterior
 from synthsae_jax.suite.credence.judge import errors, members_of_pairs, split_of
 from synthsae_jax.suite.credence.rows import Rows
 
-TELL = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
-# more than 1 and the worlds fitted on would say more of what a pair shares than the pair does
-PULL = (0.0, 0.1, 0.3, 1.0)
+TELL = (1.0, 3.0, 8.0, 20.0)
+# no more: 1 loses less on these worlds, most of whose pairs share little, but takes SAEs that share
+# nearly everything for some that share half
+PULL = (0.0, 0.1, 0.3)
 _LEAST = 1e-4  # a credence of 0 or 1 that is wrong costs no more than this one
 
 
@@ -32,8 +34,8 @@ def choose_shrinkage(
 ) -> tuple[CredenceModel, dict[str, Any]]:
     """The model with the best `Shrinkage` of each form, and its errors where it is left out.
 
-    Best: the least log loss of the dev rows, a mean over presets, first over `tell`, then over
-    `pull`. Fewer than two presets choose nothing, and what the model had stays.
+    Best: the least log loss of the dev rows, a mean over presets and over known and left out.
+    Fewer than two presets choose nothing, and what the model had stays.
     """
     laws, told = dict(model.laws), {}
     for form, of_form in rows.items():
@@ -42,18 +44,19 @@ def choose_shrinkage(
             told[form] = {"reason": "it takes worlds of two presets to leave one out"}
             continue
         own, at = laws[form], laws[form].at(dev.best, dev.context())
-        best = own.shrinkage._replace(pull=0.0, mean=_mean_share(dev))
-        tried: dict[Shrinkage, np.ndarray] = {}
-        for name, values in (("tell", tell), ("pull", pull)):
-            for value in values:
-                one = best._replace(**{name: value})
-                tried.setdefault(one, credences(own, at, dev, one))
-            best = min(tried, key=lambda s: _loss(tried[s], dev))
+        tried: dict[Shrinkage, tuple[float, float]] = {}
+        for one in (Shrinkage(t, p, _mean_share(dev)) for t in tell for p in pull):
+            both = (credences(own, at, dev, one, hidden) for hidden in (False, True))
+            tried[one] = tuple(_loss(c, dev) for c in both)
+        best = min(tried, key=lambda s: sum(tried[s]))
         laws[form] = dataclasses.replace(own, shrinkage=best)
         told[form] = {
             "chosen": best._asdict(),
-            "tried": [{**s._asdict(), "log_loss": round(_loss(tried[s], dev), 4)} for s in tried],
-            **errors(tried[best], dev.right[0], dev.unit.astype(str)),
+            "tried": [
+                {**s._asdict(), "log_loss_known": round(k, 4), "log_loss_left_out": round(o, 4)}
+                for s, (k, o) in tried.items()
+            ],
+            **errors(credences(own, at, dev, best, True), dev.right[0], dev.unit.astype(str)),
         }
     return dataclasses.replace(model, laws=laws), told
 
@@ -63,12 +66,15 @@ def preset_of(names: np.ndarray) -> np.ndarray:
     return np.array([str(name).split("-")[0] for name in names])
 
 
-def credences(laws: Laws, at: RowLaws, rows: Rows, shrinkage: Shrinkage) -> np.ndarray:
-    """Credences [N] pair by pair, priors estimated, without the laws of the pair's own preset."""
+def credences(
+    laws: Laws, at: RowLaws, rows: Rows, shrinkage: Shrinkage, hidden: bool
+) -> np.ndarray:
+    """Credences [N] pair by pair, priors estimated; `hidden`: without their own preset's laws."""
     found, of_kind = np.full(len(rows), np.nan), preset_of(np.array(laws.kinds))
     for members in members_of_pairs(rows):
-        others = of_kind != preset_of(rows.unit[members[:1]])
-        here = at.take(members).of_kinds(others)
+        here = at.take(members)
+        if hidden:
+            here = here.of_kinds(of_kind != preset_of(rows.unit[members[:1]]))
         found[members] = posterior(here, shrinkage=shrinkage).credence
     return found
 
