@@ -49,7 +49,7 @@ _CHUNK = 2048
 class Shrinkage(NamedTuple):
     """How far a pair's own rows are believed: they depend on each other, and no kind fits quite.
 
-    Chosen on dev worlds, each preset left out in turn (`scripts/fit_credence`).
+    Chosen on dev worlds, with the laws of a pair's own preset and without (`scripts/fit_credence`).
     """
 
     tell: float = 5.0  # so many rows at most speak for a kind of pair
