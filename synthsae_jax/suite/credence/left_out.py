@@ -20,8 +20,8 @@ from synthsae_jax.suite.credence.judge import errors, members_of_pairs, split_of
 from synthsae_jax.suite.credence.rows import Rows
 
 TELL = (1.0, 3.0, 8.0, 20.0)
-# no more: 1 loses less on these worlds, most of whose pairs share little, but takes SAEs that share
-# nearly everything for some that share half
+# no more: 1 loses less on these worlds, most of whose pairs share little, but no estimated prior
+# could then pass .57, however much two SAEs share
 PULL = (0.0, 0.1, 0.3)
 _LEAST = 1e-4  # a credence of 0 or 1 that is wrong costs no more than this one
 
