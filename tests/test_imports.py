@@ -36,7 +36,7 @@ GROUND = {
     "options",
     "parallel",
 }
-CLI = {"cli", "cli_match", "cli_parse", "__main__"}
+CLI = {"cli", "__main__"}
 
 
 def modules() -> dict[str, Path]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.cli.arguments import File, writable_file
+from synthsae_jax.errors import ConfigError
 
 Files = tuple[Path, ...]
-File = Annotated[Path | None, arg(metavar="FILE")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Match:
     def run(self) -> None:
         for path in (self.out, self.page):
             if path is not None:
-                _writable_file(path)
+                writable_file(path)
         from synthsae_jax import suite
 
         record = suite.match_saes(
@@ -92,14 +91,6 @@ def _names(given: str) -> tuple[str, ...] | None:
     if not given:
         return None
     return () if given == "none" else tuple(n for n in given.replace(" ", "").split(",") if n)
-
-
-def _writable_file(path: Path) -> None:
-    """Find out before the work, not after it, that there is no place for its result."""
-    require(not path.is_dir(), f"'{path}' is a folder; a file is needed.")
-    place = next(p for p in path.absolute().parents if p.exists())
-    require(place.is_dir(), f"'{path}' cannot be written: '{place}' is a file.")
-    require(os.access(place, os.W_OK), f"No right to write in '{place}'.")
 
 
 def _show(record: Mapping[str, Any]) -> None:

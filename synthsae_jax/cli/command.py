@@ -1,0 +1,78 @@
+"""The command `synthsae`: one record per command, its fields are the arguments.
+
+Exit status 0: done. 2: the user's input was wrong, one line on stderr says how. 1: it failed.
+130: interrupted. JAX is imported by the commands that compute, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from synthsae_jax import __version__
+from synthsae_jax.cli.arguments import PROGRAM
+from synthsae_jax.cli.explain import Explain
+from synthsae_jax.cli.list import List
+from synthsae_jax.cli.match import Match
+from synthsae_jax.cli.parse import parse
+from synthsae_jax.cli.quick import Quick
+from synthsae_jax.cli.report import Report
+from synthsae_jax.cli.run import Run
+from synthsae_jax.cli.score import Score
+from synthsae_jax.errors import ConfigError
+
+COMMANDS: Mapping[str, type] = {
+    "list": List,
+    "quick": Quick,
+    "run": Run,
+    "report": Report,
+    "explain": Explain,
+    "score": Score,
+    "match": Match,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of one command line; `argv` without the program's name."""
+    argv = sys.argv[1:] if argv is None else argv
+    if list(argv) == ["--version"]:
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    try:
+        command = parse(PROGRAM, argv, COMMANDS)
+        if command is not None:
+            _keep_compiled_programs()
+            command.run()
+            sys.stdout.flush()
+    except ConfigError as error:
+        return _stop(2, " ".join(str(error).split()))
+    except KeyboardInterrupt:
+        return _stop(130, "interrupted.")
+    except BrokenPipeError:
+        # the reader (`| head`) has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _stop(1, f"failed: {error}")
+    return 0
+
+
+def _stop(status: int, message: str) -> int:
+    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    return status
+
+
+def _keep_compiled_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder, unless told otherwise."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home) / "synthsae_jax" / "xla"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return  # no home, or one that can't be written to: compile each time
+    # JAX reads it when it is imported, which the commands do after this
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
