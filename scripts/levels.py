@@ -10,7 +10,7 @@ import numpy as np
 
 from synthsae_jax import matching
 from synthsae_jax.matching import PairCounts, SideInputs
-from synthsae_jax.suite.protocols import ProtocolResult
+from synthsae_jax.protocols import ProtocolResult
 
 Array = jax.Array
 SHIFTS = ("token_shift", "activity_shift")

@@ -8,8 +8,6 @@ both weights, or along every route, is what counts. Numpy on the host.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -20,53 +18,18 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching import Matching, match_many, reappearance
+from synthsae_jax.matching.seed_assignments import (
+    KINDS,
+    Assignments,
+    Pair,
+    agreed_cycles,
+    agreement,
+    cycles,
+)
 
 FILE = "assignments.npz"
-KINDS = ("decoder", "encoder")
 # measured on the published file, of 35 pairs and 77 triples of its nine seeds
 KNOWN = {"decoder_cycles": 0.52, "decoder_encoder_agreement": 0.80}
-
-Pair = tuple[int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Assignments:
-    """One-to-one assignments between the latents of SAEs that differ in their seed.
-
-    `decoder[i, j][a]` is the latent of seed j assigned to latent a of seed i, int32 `[L]`, i < j;
-    `encoder` likewise. Some pairs may be missing.
-    """
-
-    seeds: tuple[int, ...]
-    width: int
-    decoder: Mapping[Pair, np.ndarray]
-    encoder: Mapping[Pair, np.ndarray]
-
-    def both_ways(self, kind: str) -> dict[Pair, np.ndarray]:
-        """The assignments of a kind in both directions, `[i, j]` and its inverse `[j, i]`."""
-        found = dict(getattr(self, kind))
-        for (i, j), there in list(found.items()):
-            back = np.empty_like(there)
-            back[there] = np.arange(self.width, dtype=there.dtype)
-            found[j, i] = back
-        return found
-
-    @property
-    def triples(self) -> list[tuple[int, int, int]]:
-        """Triples i < j < k of seeds of which all three pairs are there."""
-        known = self.decoder.keys()
-        return [
-            (i, j, k)
-            for i, j, k in itertools.combinations(self.seeds, 3)
-            if {(i, j), (j, k), (i, k)} <= known
-        ]
-
-    @property
-    def complete(self) -> tuple[int, ...]:
-        """Seeds whose pairs with all others are there."""
-        known = self.decoder.keys()
-        met = lambda s: all((min(s, t), max(s, t)) in known for t in self.seeds if t != s)
-        return tuple(s for s in self.seeds if met(s))
 
 
 def load(folder: str | os.PathLike[str]) -> Assignments:
@@ -101,37 +64,6 @@ def load(folder: str | os.PathLike[str]) -> Assignments:
             require(once, f"{path}: {kind}_{i}_{j} is no permutation of {width} latents.")
     seeds = tuple(sorted({s for pair in decoder for s in pair}))
     return Assignments(seeds, width, decoder, encoder)
-
-
-def agreement(data: Assignments) -> dict[Pair, float]:
-    """For each pair of seeds the share of latents with one partner by decoder and encoder."""
-    return {pair: float(np.mean(data.decoder[pair] == data.encoder[pair])) for pair in data.decoder}
-
-
-def cycles(data: Assignments, kind: str = "decoder") -> dict[tuple[int, int, int], float]:
-    """For each triple the share of latents for which i -> j -> k ends where i -> k does.
-
-    Chance for unrelated assignments is 1/L. Any order of the three gives the same share, as the
-    assignments are one-to-one.
-    """
-    to = getattr(data, kind)
-    return {(i, j, k): float(np.mean(to[j, k][to[i, j]] == to[i, k])) for i, j, k in data.triples}
-
-
-def agreed_cycles(data: Assignments) -> dict[str, dict[tuple[int, int, int], float]]:
-    """Of each triple, latents whose two assignments agree on all three edges of their decoder path.
-
-    `agreed`: their share of all, `closed`: the share of them whose cycle closes (NaN for none).
-    """
-    shares: dict[str, dict] = {"agreed": {}, "closed": {}}
-    dec, enc = data.decoder, data.encoder
-    for i, j, k in data.triples:
-        at = dec[i, j]
-        edges = (at == enc[i, j]) & (dec[j, k][at] == enc[j, k][at]) & (dec[i, k] == enc[i, k])
-        closes = dec[j, k][at] == dec[i, k]
-        shares["agreed"][i, j, k] = float(edges.mean())
-        shares["closed"][i, j, k] = float(closes[edges].mean()) if edges.any() else float("nan")
-    return shares
 
 
 def support(data: Assignments) -> dict[Pair, tuple[np.ndarray, int]]:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from synthsae_jax import (
+        experiments,
         io,
+        match,
         matching,
         metrics,
+        protocols,
         report,
         saes,
         similarity,
@@ -26,9 +29,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "experiments",
     "io",
+    "match",
     "matching",
     "metrics",
+    "protocols",
     "report",
     "saes",
     "similarity",

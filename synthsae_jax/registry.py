@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar, cast
 
@@ -30,18 +31,33 @@ class Registry(Generic[T]):
 
     Looking up an unknown name raises `ConfigError` with the nearest name; registering a name
     twice raises `ValueError`, since that is a mistake of ours and not of the user.
+
+    The modules of `package`, by its full name, register entries when they are imported; that
+    happens on first use, so a registry may have its entries above it in the order of imports.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, package: str = ""):
         self.kind = kind
+        self._package = package  # empty: nothing is left to import
         self._entries: dict[str, T] = {}
         self._explanations: dict[str, Explanation] = {}
         _registries.append(self)
+
+    def load(self) -> None:
+        """Import the package of the entries, once."""
+        package, self._package = self._package, ""  # its modules come here while they register
+        if package:
+            try:
+                importlib.import_module(package)
+            except BaseException:
+                self._package = package  # the next use says again what is wrong
+                raise
 
     def register(self, name: str, explanation: Explanation | None = None) -> Callable[[E], E]:
         """Decorator: `@saes.register("topk", Explanation(...))` above a class or function."""
 
         def add(entry: E) -> E:
+            self.load()
             if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is already registered.")
             self._entries[name] = cast(T, entry)
@@ -53,27 +69,32 @@ class Registry(Generic[T]):
 
     def unregister(self, name: str) -> None:
         """Take an entry out again (tests that register something of their own)."""
+        self.load()
         self._entries.pop(name, None)
         self._explanations.pop(name, None)
 
     def __getitem__(self, name: str) -> T:
+        self.load()
         try:
             return self._entries[name]
         except (KeyError, TypeError):
             raise unknown_name(self.kind, name, self._entries) from None
 
     def __contains__(self, name: object) -> bool:
+        self.load()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
+        self.load()
         return iter(self._entries)
 
     def __len__(self) -> int:
+        self.load()
         return len(self._entries)
 
     def names(self) -> tuple[str, ...]:
         """All names, in the order they were registered."""
-        return tuple(self._entries)
+        return tuple(self)
 
     def explanation(self, name: str) -> Explanation | None:
         """The entry's explanation, or None where its author wrote none."""
@@ -84,6 +105,7 @@ class Registry(Generic[T]):
 def explain(name: str) -> list[tuple[str, Explanation]]:
     """All (kind, explanation) pairs registered under this name, over every registry."""
     found = []
+    _load_all()
     for registry in _registries:
         explanation = registry.explanation(name) if name in registry else None
         if explanation is not None:
@@ -95,8 +117,15 @@ def explain(name: str) -> list[tuple[str, Explanation]]:
 
 def explainable() -> list[str]:
     """Every name that `explain` knows."""
+    _load_all()
     names = {n for r in _registries for n in r if r.explanation(n) is not None}
     return sorted(names)
+
+
+def _load_all() -> None:
+    # a package may bring entries of other registries, and registries
+    for registry in tuple(_registries):
+        registry.load()
 
 
 # Numbers that are no registered function (a metric is a column of a table): explained here.

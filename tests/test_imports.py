@@ -14,18 +14,42 @@ import synthsae_jax
 
 PACKAGE = Path(synthsae_jax.__file__).parent
 ROOT = PACKAGE.name
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 # one floor per line, lowest first; what stands on one line may not import each other
 FLOORS = (
     {"ground"},
     {"worlds", "saes", "matching", "similarity"},
     {"metrics"},
     {"training"},
+    {"protocols"},
     {"io"},
-    {"sweep"},
     {"suite"},
+    {"sweep"},
     {"report"},
+    {"experiments"},
+    {"match"},
     {"cli"},
 )
+# what drawing may know of the engine: a benchmark's claims, and who is registered
+RECORDS = {"suite.base", "suite.claims"}
+# Pages that still stand in the drawing kit and read what their experiment defines: each moves into
+# its experiment's folder. The list is held to be exact, so it can only shrink.
+PAGES = {
+    "report.architectures_page",
+    "report.architectures_ranking",
+    "report.drivers_page",
+    "report.engineering_page",
+    "report.evolution_page",
+    "report.leakage_page",
+    "report.linearity_page",
+    "report.matching_page",
+    "report.overfitting_page",
+    "report.partial_page",
+    "report.proxies_page",
+    "report.realism_page",
+    "report.transfer_page",
+    "report.validity_page",
+}
 GROUND = {
     "errors",
     "registry",
@@ -91,7 +115,13 @@ def floor(module: str) -> int:
 
 
 def allowed(importer: str, imported: str) -> bool:
+    if room(importer) == "report" and room(imported) == "suite":
+        return imported in RECORDS
     return room(importer) == room(imported) or floor(imported) < floor(importer)
+
+
+def wrong_imports(name: str) -> set[str]:
+    return {other for other in inside(MODULES[name], name) if not allowed(name, other)}
 
 
 def test_every_module_has_a_place_in_the_house():
@@ -101,8 +131,21 @@ def test_every_module_has_a_place_in_the_house():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_downwards(name):
-    wrong = {other for other in inside(MODULES[name], name) if not allowed(name, other)}
+    wrong = wrong_imports(name)
+    if name in PAGES:
+        wrong = {other for other in wrong if room(other) not in ("experiments", "suite")}
     assert wrong == set()
+
+
+def test_no_page_is_excused_that_need_not_be():
+    assert {name for name in PAGES if not (name in MODULES and wrong_imports(name))} == set()
+
+
+def test_the_list_names_the_folders_that_there_are():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders <= set().union(*FLOORS)
+    to_come = {"sweep"}
+    assert set().union(*FLOORS) - folders - {"ground", "cli"} <= to_come
 
 
 def test_no_module_imports_itself_in_a_circle():
@@ -120,15 +163,24 @@ def test_the_rule_finds_a_planted_mistake():
     assert not allowed("worlds.codes", "saes.base")
     assert not allowed("matching.scores", "similarity")
     assert not allowed("numerics", "worlds")
-    assert not allowed("suite.quick", "report.page")
+    assert not allowed("suite.runner", "report.page")
+    assert not allowed("suite.runner", "experiments.quick")
+    assert not allowed("protocols.rules", "suite.pairs")
+    assert not allowed("report.page", "suite.runner")
+    assert not allowed("report.page", "experiments.quick")
+    assert not allowed("experiments.quick", "match.run")
     assert not allowed("metrics.recovery", "cli")
-    assert allowed("report.page", "suite.quick")
+    assert allowed("report.page", "suite.claims")
+    assert allowed("experiments.quick", "report.page")
+    assert allowed("match.run", "protocols.base")
     assert allowed("worlds.codes", "worlds.records")
     assert allowed("cli", "worlds")
 
 
 def test_no_heavy_or_foreign_library():
     foreign = {"torch", "pandas", "sklearn", "sae_lens", "equinox", "tests", "benchmarks"}
+    # what only makes artefacts: scripts/ is on the path of tests
+    foreign |= {path.stem for path in SCRIPTS.iterdir() if path.suffix == ".py" or path.is_dir()}
     used = {
         (name, full)
         for name, path in MODULES.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from synthsae_jax import registry
@@ -94,6 +96,60 @@ def test_explain_gathers_a_name_over_all_registries(fruits):
         registry.explain("apple")
     fruits.unregister("pear")
     assert registry.explain("pear") == [("colour", Explanation("A light green."))]
+
+
+@pytest.fixture
+def orchard(monkeypatch, tmp_path):
+    """A registry whose entries lie in a package that nobody has imported, and that package."""
+    package = tmp_path / "planted_orchard"
+    package.mkdir()
+    (package / "__init__.py").write_text("import planted_orchard.trees\n")
+    (package / "trees.py").write_text(
+        "from synthsae_jax import registry\n"
+        "trees = registry._registries[-1]\n"
+        'trees.register("oak", registry.Explanation("Old."))("an oak")\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_registries", [])
+    for name in ("planted_orchard", "planted_orchard.trees"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield Registry("tree", package="planted_orchard"), package
+    for name in ("planted_orchard", "planted_orchard.trees"):
+        sys.modules.pop(name, None)
+
+
+USES = {
+    "names": lambda trees: trees.names() == ("oak",),
+    "in": lambda trees: "oak" in trees,
+    "index": lambda trees: trees["oak"] == "an oak",
+    "iteration": lambda trees: list(trees) == ["oak"],
+    "length": lambda trees: len(trees) == 1,
+    "explanation": lambda trees: trees.explanation("oak").what == "Old.",
+    "explain": lambda trees: registry.explain("oak")[0][0] == "tree",
+    "explainable": lambda trees: registry.explainable() == ["oak"],
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_package_of_the_entries_is_imported_on_first_use(orchard, use):
+    assert "planted_orchard" not in sys.modules
+    assert USES[use](orchard[0])
+
+
+def test_an_entry_from_outside_comes_after_those_of_the_package(orchard):
+    trees, _ = orchard
+    trees.register("fir")("a fir")
+    assert trees.names() == ("oak", "fir")
+    with pytest.raises(ValueError, match="tree 'oak' is already registered"):
+        trees.register("oak")("another oak")
+
+
+def test_a_package_that_fails_fails_again_and_not_quietly(orchard):
+    trees, package = orchard
+    (package / "__init__.py").write_text("raise OSError('no such tree')\n")
+    for _ in range(2):
+        with pytest.raises(OSError, match="no such tree"):
+            trees.names()
 
 
 def test_a_metric_is_explained_by_its_column_name():

@@ -18,7 +18,9 @@ import command
 from harness import Times, clock
 
 COLUMNS = ("what", "seconds", "least_seconds", "spread", "repeats")
-_FOLDERS = "worlds, saes, matching, similarity, metrics, training, io, suite"
+_FOLDERS = (
+    "worlds, saes, matching, similarity, metrics, training, protocols, io, suite, experiments"
+)
 _STEP = """
 from synthsae_jax import keys, saes, training, worlds
 p = worlds.preset({preset!r})

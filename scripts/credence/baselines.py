@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from credence.rows import Rows
 from synthsae_jax.matching.credence_laws import WEIGHT_FORMS
-from synthsae_jax.suite.credence.rows import Rows
 
 
 def baselines(form: str, dev: Rows) -> dict[str, Any]:

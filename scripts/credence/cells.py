@@ -18,16 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
+from credence.worlds import CONDITIONS, ZERO_MEMBER, Place
 from synthsae_jax import keys, saes, worlds
 from synthsae_jax.io import atomic
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.credence.worlds import CONDITIONS, ZERO_MEMBER, Place
-from synthsae_jax.suite.family import Family, init_family
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.sharing import maps_of_runs
 from synthsae_jax.training import train
 from synthsae_jax.worlds import see, stack
+from synthsae_jax.worlds.family import Family, init_family
 from synthsae_jax.worlds.inputs import bare
 
 N_TRUTH = 32_768

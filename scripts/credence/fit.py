@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, hstack
 
+from credence.baselines import baselines
+from credence.cells import TRUTHS, CellData, load_cell, make_cell, save_cell
+from credence.judge import errors, kind_of, pair_credences, split_of
+from credence.rows import FORMS, Rows, cell_rows, join
+from credence.strangers import padded_rows
+from credence.worlds import SPLITS, Place
 from synthsae_jax.matching.calibration import precision_thresholds, reliability
 from synthsae_jax.matching.credence_latent import at_least_one
 from synthsae_jax.matching.credence_laws import fit_laws
 from synthsae_jax.matching.credence_model import CredenceModel, Support, support_values
-from synthsae_jax.suite.credence.baselines import baselines
-from synthsae_jax.suite.credence.cells import TRUTHS, CellData, load_cell, make_cell, save_cell
-from synthsae_jax.suite.credence.judge import errors, kind_of, pair_credences, split_of
-from synthsae_jax.suite.credence.rows import FORMS, Rows, cell_rows, join
-from synthsae_jax.suite.credence.strangers import padded_rows
-from synthsae_jax.suite.credence.worlds import SPLITS, Place
 
 LENGTHS = (8_192, 65_536)
 AMONG = (1_000, 4_000, 12_000, 40_000, 131_072)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from credence.rows import Rows
 from synthsae_jax.matching.calibration import brier, calibration_error, over_units
 from synthsae_jax.matching.credence_model import CredenceModel, support_values
 from synthsae_jax.matching.credence_prior import posterior
-from synthsae_jax.suite.credence.rows import Rows
 
 
 def split_of(rows: Rows) -> np.ndarray:

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from credence.judge import errors, members_of_pairs, split_of
+from credence.rows import Rows
 from synthsae_jax.matching.credence_laws import Laws, RowLaws, Shrinkage
 from synthsae_jax.matching.credence_model import CredenceModel
 from synthsae_jax.matching.credence_prior import posterior
-from synthsae_jax.suite.credence.judge import errors, members_of_pairs, split_of
-from synthsae_jax.suite.credence.rows import Rows
 
 TELL = (1.0, 3.0, 8.0, 20.0)
 # no more: 1 loses less on these worlds, most of whose pairs share little, but no estimated prior

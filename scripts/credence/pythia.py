@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from credence.rows import cosine
 from synthsae_jax import keys, saes, worlds
-from synthsae_jax.suite import pythia
-from synthsae_jax.suite.credence.rows import cosine
+from synthsae_jax.matching.seed_assignments import Assignments, agreement, cycles
 from synthsae_jax.suite.seeds import DEV, run_seed, world_seed
 from synthsae_jax.training import TrainConfig, train
 from synthsae_jax.worlds import init_instance, stack
@@ -74,7 +74,7 @@ def train_seeds(setting: SeedSetting) -> list[tuple[int, np.ndarray, np.ndarray]
     ]
 
 
-def assign(W_dec: np.ndarray, W_enc: np.ndarray) -> tuple[pythia.Assignments, dict]:
+def assign(W_dec: np.ndarray, W_enc: np.ndarray) -> tuple[Assignments, dict]:
     """Optimal assignments of all pairs of seeds, and which latents of each pair are shared."""
     decoder, encoder, shared = {}, {}, {}
     for i, j in itertools.combinations(range(len(W_dec)), 2):
@@ -85,14 +85,14 @@ def assign(W_dec: np.ndarray, W_enc: np.ndarray) -> tuple[pythia.Assignments, di
         decoder[i + 1, j + 1], encoder[i + 1, j + 1] = to
         shared[i + 1, j + 1] = (to[0] == to[1]) & high
     seeds = tuple(range(1, len(W_dec) + 1))
-    return pythia.Assignments(seeds, W_dec.shape[1], decoder, encoder), shared
+    return Assignments(seeds, W_dec.shape[1], decoder, encoder), shared
 
 
-def measures(data: pythia.Assignments, shared: dict | None = None) -> dict[str, float]:
+def measures(data: Assignments, shared: dict | None = None) -> dict[str, float]:
     """Shares without truth: cycles, agreement, and with cosines those shared and never shared."""
     found = {
-        "cycle_consistency": float(np.mean(list(pythia.cycles(data).values()))),
-        "encoder_decoder_agreement": float(np.mean(list(pythia.agreement(data).values()))),
+        "cycle_consistency": float(np.mean(list(cycles(data).values()))),
+        "encoder_decoder_agreement": float(np.mean(list(agreement(data).values()))),
     }
     if shared is not None:
         found["shared"] = float(np.mean([s.mean() for s in shared.values()]))
@@ -115,7 +115,7 @@ def predict(settings: Sequence[SeedSetting] = SETTINGS) -> dict[str, Any]:
     return {"chosen": chosen, "tried": tried}
 
 
-def compare(chosen: dict[str, Any], data: pythia.Assignments) -> dict[str, dict[str, float]]:
+def compare(chosen: dict[str, Any], data: Assignments) -> dict[str, dict[str, float]]:
     """Predicted beside measured: on the real seeds' own file, and as published."""
     real = measures(data)
     names = ("cycle_consistency", "encoder_decoder_agreement")

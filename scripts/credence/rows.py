@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
+from credence.cells import CellData
+from credence.worlds import ONE_SPACE, ZERO_MEMBER
 from synthsae_jax.matching.credence_laws import Context, profile
-from synthsae_jax.suite.credence.cells import CellData
-from synthsae_jax.suite.credence.worlds import ONE_SPACE, ZERO_MEMBER
 
 FORMS = ("activation_pearson", "decoder_cosine", "activation_and_decoder", "weights")
 LEAST_FIRINGS = 5

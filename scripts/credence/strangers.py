@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
-from synthsae_jax.matching.credence_laws import profile
-from synthsae_jax.suite.credence.cells import CellData
-from synthsae_jax.suite.credence.rows import (
+from credence.cells import CellData
+from credence.rows import (
     FORMS,
     Rows,
     fired,
@@ -26,6 +25,7 @@ from synthsae_jax.suite.credence.rows import (
     rows_of,
     unit_rows,
 )
+from synthsae_jax.matching.credence_laws import profile
 
 _BLOCK = 16_384
 

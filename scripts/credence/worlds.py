@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthsae_jax import worlds
-from synthsae_jax.suite.family import IDENTICAL, INDEPENDENT, Condition
 from synthsae_jax.suite.seeds import DEV, PUBLIC, world_seed
 from synthsae_jax.training import TrainConfig
 from synthsae_jax.worlds.correlation import LowRank
+from synthsae_jax.worlds.family import IDENTICAL, INDEPENDENT, Condition
 from synthsae_jax.worlds.firing import ScaledZipf
 from synthsae_jax.worlds.forest import HierarchyConfig
 from synthsae_jax.worlds.laws import Zipfian

@@ -19,7 +19,15 @@ class Explain:
 
     def run(self) -> None:
         # imported for their entries in the registries
-        from synthsae_jax import matching, metrics, saes, similarity, suite, worlds  # noqa: F401
+        from synthsae_jax import (  # noqa: F401
+            matching,
+            metrics,
+            protocols,
+            saes,
+            similarity,
+            suite,
+            worlds,
+        )
 
         for kind, explanation in registry.explain(self.name):
             print(f"{self.name} ({kind})")

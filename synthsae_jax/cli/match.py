@@ -49,9 +49,9 @@ class Match:
         for path in (self.out, self.page):
             if path is not None:
                 writable_file(path)
-        from synthsae_jax import suite
+        from synthsae_jax import match
 
-        record = suite.match_saes(
+        record = match.match_saes(
             self.saes,
             acts=self.acts,
             codes=self.codes,
@@ -65,9 +65,9 @@ class Match:
             quiet=False,
         )
         if self.out is not None:
-            suite.write_match(self.out, record)
+            match.write_match(self.out, record)
         if self.page is not None:
-            from synthsae_jax.report.match_page import write_match_page
+            from synthsae_jax.match.page import write_match_page
 
             write_match_page(self.page, record)
         _show(record)

@@ -20,7 +20,7 @@ class Quick:
     """Folder of the results."""
 
     def run(self) -> None:
-        from synthsae_jax import suite
+        from synthsae_jax.experiments import quick
 
         writable_folder(self.out)
-        show_result(suite.quick(out=self.out), self.out)
+        show_result(quick.run(out=self.out), self.out)

@@ -1,6 +1,7 @@
 """The experiments: a file here, or a folder, with a registered benchmark is all that one takes.
 
-In a folder, `experiment.py` has the sizes and cells, `claims.py` what is judged.
+In a folder, `experiment.py` has the sizes and cells, `claims.py` what is judged. The registry of
+benchmarks (`suite.base`) imports this package when it is first asked.
 """
 
 import importlib

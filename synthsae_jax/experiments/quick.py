@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from synthsae_jax import io, metrics, saes, worlds
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.io.artefacts import reference_artefact
 from synthsae_jax.io.rows import Row
-from synthsae_jax.suite import family, family_cell, table
+from synthsae_jax.suite import family_cell, table
 from synthsae_jax.suite.base import Benchmark, Cell, Tick
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.suite.result import Result
+from synthsae_jax.suite.runner import execute
 from synthsae_jax.suite.seeds import run_seed, world_seed
 from synthsae_jax.training import train
+from synthsae_jax.worlds import family
 
 ID = "quick@1"
 ARTEFACT = "saelens-1k"
@@ -174,3 +178,8 @@ QUICK = Benchmark(
     by=("sae",),
     metrics=("f1", "mcc", "uniqueness", "explained_variance", "l0", "dead_latents"),
 )
+
+
+def run(out: str | os.PathLike[str] = "runs/quick", quiet: bool = False) -> Result:
+    """The main job: recovery on the reference artefact, sharing in a family, in minutes."""
+    return execute(QUICK, "smoke", out, quiet=quiet)

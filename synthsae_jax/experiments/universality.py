@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.protocols import protocols
 from synthsae_jax.registry import Explanation, explain_metric
-from synthsae_jax.suite import family, family_cell, sharing
+from synthsae_jax.suite import family_cell, sharing
 from synthsae_jax.suite.base import Benchmark, Cell, benchmarks
 from synthsae_jax.suite.family_protocols import ProtocolPlan
 from synthsae_jax.suite.family_truth import SETTINGS
-from synthsae_jax.suite.protocols import protocols
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import world_seed
+from synthsae_jax.worlds import family
 
 ID = "universality@1"
 ARCHITECTURES = ("topk", "batchtopk")

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from synthsae_jax.match.inputs import Side
 from synthsae_jax.matching import nulls
-from synthsae_jax.suite.match.inputs import Side
-from synthsae_jax.suite.protocols import protocols
-from synthsae_jax.suite.protocols.many_points import MOST_POINTS
-from synthsae_jax.suite.protocols.reads import centred_assignment
+from synthsae_jax.protocols import protocols
+from synthsae_jax.protocols.many_points import MOST_POINTS
+from synthsae_jax.protocols.reads import centred_assignment
 
 SECONDS = 360.0  # that all protocols on two SAEs may take, roughly
 # of these, what goes to draws of large SAEs: of codes, of directions, of partners dealt out anew

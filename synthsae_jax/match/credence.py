@@ -12,8 +12,8 @@ import numpy as np
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.suite.match.evidence import Evidence, of_codes
-from synthsae_jax.suite.match.inputs import Side
+from synthsae_jax.match.evidence import Evidence, of_codes
+from synthsae_jax.match.inputs import Side
 
 Prior = float | str
 

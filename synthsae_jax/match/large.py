@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from synthsae_jax.match import evidence as match_evidence
+from synthsae_jax.match.evidence import Block
+from synthsae_jax.match.large_reads import READS
+from synthsae_jax.match.shared import SharedEvidence, Wanted
 from synthsae_jax.matching import Evidence, Matching, Pipeline, SideInputs, count_scores
 from synthsae_jax.matching.filters import filter_latents, filter_pairs, latent_steps
 from synthsae_jax.matching.pipeline import Found
-from synthsae_jax.suite.match import evidence as match_evidence
-from synthsae_jax.suite.match.evidence import Block
-from synthsae_jax.suite.match.large_reads import READS
-from synthsae_jax.suite.match.shared import SharedEvidence, Wanted
-from synthsae_jax.suite.protocols import Protocol, protocols
-from synthsae_jax.suite.protocols.ours import dustbin_count
-from synthsae_jax.suite.protocols.run import LABELLED
+from synthsae_jax.protocols import Protocol, protocols
+from synthsae_jax.protocols.ours import dustbin_count
+from synthsae_jax.protocols.run import LABELLED
 
 _AGREEMENT = "encoder_decoder_agreement"
 _SOLVERS = ("argmax", "mutual_nearest", "assignment")

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax import similarity
+from synthsae_jax.match.shared import SharedEvidence
 from synthsae_jax.matching.pruned import assign_candidates
-from synthsae_jax.suite.match.shared import SharedEvidence
-from synthsae_jax.suite.protocols import View
-from synthsae_jax.suite.protocols.base import NAN, Numbers
-from synthsae_jax.suite.protocols.ours import dustbin_count
-from synthsae_jax.suite.protocols.paulo import THRESHOLDS, curve
-from synthsae_jax.suite.protocols.reads import centred_assignment
+from synthsae_jax.protocols import View
+from synthsae_jax.protocols.base import NAN, Numbers
+from synthsae_jax.protocols.ours import dustbin_count
+from synthsae_jax.protocols.paulo import THRESHOLDS, curve
+from synthsae_jax.protocols.reads import centred_assignment
 
 
 def _dustbin_count(view: View) -> Numbers:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthsae_jax.report import match_figures, page, tables
+from synthsae_jax.match import figures as match_figures
+from synthsae_jax.report import page, tables
 
 MOST_FIGURES = 6
 READING = (
@@ -31,7 +32,7 @@ LIMITS = (
 
 
 def write_match_page(path: str | os.PathLike[str], record: Mapping[str, Any]) -> Path:
-    """Write the page of a record (as of `suite.match_saes`, or read from its JSON)."""
+    """Write the page of a record (as of `match_saes`, or read from its JSON)."""
     return page.write_page(path, **match_contents(record))
 
 

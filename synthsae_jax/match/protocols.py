@@ -15,15 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synthsae_jax.match.budget import Plan, plan_draws
+from synthsae_jax.match.inputs import Side
+from synthsae_jax.match.large import has_large_form, large_protocol, shared_evidence
 from synthsae_jax.matching import SideInputs
-from synthsae_jax.suite.match.budget import Plan, plan_draws
-from synthsae_jax.suite.match.inputs import Side
-from synthsae_jax.suite.match.large import has_large_form, large_protocol, shared_evidence
+from synthsae_jax.protocols import Context, ProtocolResult, protocols, run_protocol
+from synthsae_jax.protocols.many_points import cut as cut_points
+from synthsae_jax.protocols.reads import DecoderMeasures
+from synthsae_jax.protocols.run import run_recipe
 from synthsae_jax.suite.progress import Reporter
-from synthsae_jax.suite.protocols import Context, ProtocolResult, protocols, run_protocol
-from synthsae_jax.suite.protocols.many_points import cut as cut_points
-from synthsae_jax.suite.protocols.reads import DecoderMeasures
-from synthsae_jax.suite.protocols.run import run_recipe
 
 # Scores of all pairs of latents are held at once up to here (32 MB), of which a dozen copies exist.
 MOST_PAIRS = 1 << 23

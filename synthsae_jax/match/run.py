@@ -11,14 +11,14 @@ import numpy as np
 
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.io.manifest import versions
-from synthsae_jax.suite.match import credence as match_credence
-from synthsae_jax.suite.match import evidence as match_evidence
-from synthsae_jax.suite.match import many as match_many
-from synthsae_jax.suite.match import protocols as match_protocols
-from synthsae_jax.suite.match.inputs import PathLike, Side, read_sides
-from synthsae_jax.suite.match.record import SCHEMA, Record, plain
+from synthsae_jax.match import credence as match_credence
+from synthsae_jax.match import evidence as match_evidence
+from synthsae_jax.match import many as match_many
+from synthsae_jax.match import protocols as match_protocols
+from synthsae_jax.match.inputs import PathLike, Side, read_sides
+from synthsae_jax.match.record import SCHEMA, Record, plain
+from synthsae_jax.protocols import protocol_names
 from synthsae_jax.suite.progress import Reporter, progress
-from synthsae_jax.suite.protocols import protocol_names
 
 SAME_SPACE = ("auto", "yes", "no")
 _COSINE = 0.7  # of arXiv 2501.16615

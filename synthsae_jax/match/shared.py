@@ -17,9 +17,7 @@ import jax
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax.matching import PairCounts, count_blocks, count_scores
-from synthsae_jax.matching.pruned import assign_candidates
-from synthsae_jax.suite.match.evidence import (
+from synthsae_jax.match.evidence import (
     CANDIDATES,
     Candidates,
     Evidence,
@@ -27,6 +25,8 @@ from synthsae_jax.suite.match.evidence import (
     cosine_blocks,
     scores_of,
 )
+from synthsae_jax.matching import PairCounts, count_blocks, count_scores
+from synthsae_jax.matching.pruned import assign_candidates
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, scores
 

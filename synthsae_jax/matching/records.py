@@ -33,7 +33,7 @@ class SideInputs:
     """What one side of a comparison brings: all a null may transform. None where not used."""
 
     # float [n, L], on the same n samples as the other side's. Bins, nulls and protocols of large
-    # SAEs (`suite.match.large`) take a CSR matrix in its place
+    # SAEs (`match.large`) take a CSR matrix in its place
     latents: Array | None = None
     decoder: Array | None = None  # float [L, D], directions as rows
     encoder: Array | None = None  # float [L, D], directions as rows: `W_enc.T`

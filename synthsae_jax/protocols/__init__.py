@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from synthsae_jax.suite.protocols.base import (
+from synthsae_jax.protocols.base import (
     Context,
     NullNumbers,
     NullStep,
@@ -20,7 +20,7 @@ from synthsae_jax.suite.protocols.base import (
     protocols,
     register_protocol,
 )
-from synthsae_jax.suite.protocols.run import run_protocol
+from synthsae_jax.protocols.run import run_protocol
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

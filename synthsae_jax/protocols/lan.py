@@ -8,9 +8,8 @@ import jax
 import numpy as np
 
 from synthsae_jax.matching import Matching, Pipeline, pair_nulls
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.protocols import pair_steps
-from synthsae_jax.suite.protocols.base import (
+from synthsae_jax.protocols import pair_steps
+from synthsae_jax.protocols.base import (
     NAN,
     NullStep,
     Numbers,
@@ -18,14 +17,15 @@ from synthsae_jax.suite.protocols.base import (
     View,
     register_protocol,
 )
-from synthsae_jax.suite.protocols.null_steps import of_pairs, of_side
-from synthsae_jax.suite.protocols.reads import (
+from synthsae_jax.protocols.null_steps import of_pairs, of_side
+from synthsae_jax.protocols.reads import (
     NOTHING,
     best_of_either,
     decoder_measures,
     shared_of_living,
     similarities,
 )
+from synthsae_jax.registry import Explanation
 
 PUBLISHED = ("svcca_rank1", "rsa")
 MENDED = ("svcca", "cka_debiased", "rsa_cosine")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from synthsae_jax.matching import Pipeline
+from synthsae_jax.protocols.base import Numbers, Protocol, View, register_protocol
+from synthsae_jax.protocols.null_steps import of_side
+from synthsae_jax.protocols.reads import best_of_either
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.protocols.base import Numbers, Protocol, View, register_protocol
-from synthsae_jax.suite.protocols.null_steps import of_side
-from synthsae_jax.suite.protocols.reads import best_of_either
 
 
 def both_ways(view: View) -> Numbers:

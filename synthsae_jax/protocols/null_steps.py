@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from synthsae_jax.matching import Matching, SideInputs, judge_draws, null_values, pair_nulls
-from synthsae_jax.suite.protocols.base import NullNumbers, NullStep, Numbers, View
+from synthsae_jax.protocols.base import NullNumbers, NullStep, Numbers, View
 
 Array = jax.Array
 

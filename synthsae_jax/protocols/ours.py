@@ -6,10 +6,10 @@ import numpy as np
 
 from synthsae_jax import matching
 from synthsae_jax.matching import Pipeline
+from synthsae_jax.protocols.base import Numbers, Protocol, View, register_protocol
+from synthsae_jax.protocols.null_steps import of_side
+from synthsae_jax.protocols.reads import shared_of_living
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.protocols.base import Numbers, Protocol, View, register_protocol
-from synthsae_jax.suite.protocols.null_steps import of_side
-from synthsae_jax.suite.protocols.reads import shared_of_living
 
 
 def dustbin_count(view: View) -> Numbers:

@@ -6,16 +6,16 @@ import numpy as np
 
 from synthsae_jax import matching, similarity
 from synthsae_jax.matching import Pipeline
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.protocols.base import (
+from synthsae_jax.protocols.base import (
     Numbers,
     Protocol,
     View,
     register_protocol,
     weights_only,
 )
-from synthsae_jax.suite.protocols.null_steps import of_side
-from synthsae_jax.suite.protocols.reads import shared
+from synthsae_jax.protocols.null_steps import of_side
+from synthsae_jax.protocols.reads import shared
+from synthsae_jax.registry import Explanation
 
 THRESHOLDS = tuple(round(0.3 + 0.05 * i, 2) for i in range(14))
 

@@ -11,8 +11,7 @@ import numpy as np
 from synthsae_jax import matching, similarity
 from synthsae_jax.errors import require
 from synthsae_jax.matching import LinearMap, Pipeline, SideInputs, null_values
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.protocols.base import (
+from synthsae_jax.protocols.base import (
     NAN,
     Context,
     NullStep,
@@ -21,7 +20,8 @@ from synthsae_jax.suite.protocols.base import (
     View,
     register_protocol,
 )
-from synthsae_jax.suite.protocols.reads import assigned_mean
+from synthsae_jax.protocols.reads import assigned_mean
+from synthsae_jax.registry import Explanation
 
 _NAMES = ("raw_ev", "aligned_ev", "ceiling_ev", "short_of_ceiling")
 

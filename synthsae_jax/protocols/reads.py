@@ -10,8 +10,8 @@ import numpy as np
 
 from synthsae_jax import matching, similarity
 from synthsae_jax.numerics import unit_rows
-from synthsae_jax.suite.protocols.base import NAN, Numbers, View
-from synthsae_jax.suite.protocols.many_points import measured
+from synthsae_jax.protocols.base import NAN, Numbers, View
+from synthsae_jax.protocols.many_points import measured
 
 NOTHING = "nothing is matched"
 

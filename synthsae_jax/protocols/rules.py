@@ -10,7 +10,7 @@ import numpy as np
 from synthsae_jax import matching
 from synthsae_jax.matching import Matching, PairCounts
 from synthsae_jax.registry import Explanation, Registry
-from synthsae_jax.suite.family import Condition
+from synthsae_jax.worlds.family import Condition
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching import Pipeline, SideInputs, null_pairs, nulls, with_token_bins
-from synthsae_jax.suite.protocols.base import (
+from synthsae_jax.protocols.base import (
     NAN,
     Context,
     NullNumbers,
@@ -24,7 +24,7 @@ from synthsae_jax.suite.protocols.base import (
     View,
     protocols,
 )
-from synthsae_jax.suite.protocols.null_steps import judge, of_side
+from synthsae_jax.protocols.null_steps import judge, of_side
 
 Array = jax.Array
 

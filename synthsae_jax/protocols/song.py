@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from synthsae_jax.matching import Pipeline
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.protocols.base import (
+from synthsae_jax.protocols.base import (
     NAN,
     Numbers,
     Protocol,
@@ -14,8 +13,9 @@ from synthsae_jax.suite.protocols.base import (
     register_protocol,
     weights_only,
 )
-from synthsae_jax.suite.protocols.null_steps import of_side
-from synthsae_jax.suite.protocols.reads import NOTHING, assigned_mean, centred_assignment, order
+from synthsae_jax.protocols.null_steps import of_side
+from synthsae_jax.protocols.reads import NOTHING, assigned_mean, centred_assignment, order
+from synthsae_jax.registry import Explanation
 
 _CHANCE = (
     "high in few dimensions: .52 (signed) and .63 (absolute) for 16 atoms in R^8, .27 and .29 for "

@@ -11,6 +11,12 @@ import numpy as np
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
+from synthsae_jax.experiments.architectures.claims import (
+    CORRELATION,
+    pair_values,
+)
+from synthsae_jax.experiments.architectures.matrix import OTHER, SAME
+from synthsae_jax.experiments.architectures.numbers import MATCHED
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, marks, matrix, page, tables
 from synthsae_jax.report.architectures_ranking import (
@@ -23,12 +29,6 @@ from synthsae_jax.report.architectures_ranking import (
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments.architectures.claims import (
-    CORRELATION,
-    pair_values,
-)
-from synthsae_jax.suite.experiments.architectures.matrix import OTHER, SAME
-from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
 from synthsae_jax.suite.study import mean, select, values
 
 # title, variant, metric, condition, digits

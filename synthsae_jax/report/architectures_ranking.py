@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.report import matrix, page, tables
-from synthsae_jax.suite.experiments.architectures.claims import (
+from synthsae_jax.experiments.architectures.claims import (
     BASE,
     kept_order,
     scores,
     settings_of,
 )
+from synthsae_jax.io.rows import Row
+from synthsae_jax.report import matrix, page, tables
 
 NAMES = {
     "batchtopk": "BatchTopK",

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from synthsae_jax.experiments.drivers.claims import TRUTH, effects, mediated
+from synthsae_jax.experiments.drivers.worlds import LEVELS
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.drivers.claims import TRUTH, effects, mediated
-from synthsae_jax.suite.experiments.drivers.worlds import LEVELS
 from synthsae_jax.suite.study import by_world, mean, select
 
 NAMES = {

@@ -6,6 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from synthsae_jax.experiments.engineering import claims
+from synthsae_jax.experiments.engineering.claims import SHARED, ZEROS
+from synthsae_jax.experiments.engineering.methods import BASELINES, WITHIN
+from synthsae_jax.experiments.engineering.numbers import CODES, NEAREST, PW_MCC
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import page, tables
 from synthsae_jax.report.engineering_figures import crossed, pareto
@@ -18,10 +22,6 @@ from synthsae_jax.report.experiment_page import (
 )
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments.engineering import claims
-from synthsae_jax.suite.experiments.engineering.claims import SHARED, ZEROS
-from synthsae_jax.suite.experiments.engineering.methods import BASELINES, WITHIN
-from synthsae_jax.suite.experiments.engineering.numbers import CODES, NEAREST, PW_MCC
 from synthsae_jax.suite.study import by_world, mean
 from synthsae_jax.suite.study.pair import TRUTH
 

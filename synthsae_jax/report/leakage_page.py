@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from synthsae_jax.experiments.leakage.claims import (
+    BOTH,
+    FRESH,
+    SAME_INIT,
+    SAME_ORDER,
+    faked,
+)
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import (
@@ -15,13 +22,6 @@ from synthsae_jax.report.experiment_page import (
     with_interval,
 )
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.suite.experiments.leakage.claims import (
-    BOTH,
-    FRESH,
-    SAME_INIT,
-    SAME_ORDER,
-    faked,
-)
 from synthsae_jax.suite.study import by_world, mean, select
 
 SHARED = "shared, other init, other order"

@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.report import lines, marks, matrix, page, tables
-from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
-from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.linearity.claims import (
+from synthsae_jax.experiments.linearity.claims import (
     DEPARTURES,
     DISJOINT,
     SCORES,
     SHARED,
     change,
 )
+from synthsae_jax.io.rows import Row
+from synthsae_jax.report import lines, marks, matrix, page, tables
+from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
+from synthsae_jax.report.folder_page import Contents, pages
+from synthsae_jax.stats import Interval, mean_interval
 from synthsae_jax.suite.study import by_world, mean, select, values
 
 NAMES = {

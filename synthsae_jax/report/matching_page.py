@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from synthsae_jax.experiments.matching.claims import f1, number
+from synthsae_jax.experiments.matching.grid import PRE, SCORES, SOLVERS
+from synthsae_jax.experiments.matching.rungs import RUNGS
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, matrix, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.matching.claims import f1, number
-from synthsae_jax.suite.experiments.matching.grid import PRE, SCORES, SOLVERS
-from synthsae_jax.suite.experiments.matching.rungs import RUNGS
 from synthsae_jax.suite.study import by_world, select, values
 
 NAMES = {

@@ -7,13 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.report import lines, marks, page, tables
-from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
-from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.stats import mean_interval
-from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
-from synthsae_jax.suite.experiments.overfitting.claims import (
+from synthsae_jax.experiments.architectures.numbers import MATCHED
+from synthsae_jax.experiments.overfitting.claims import (
     CORRELATION,
     FRESH,
     LINEAR_SAE,
@@ -24,6 +19,11 @@ from synthsae_jax.suite.experiments.overfitting.claims import (
     excess,
     explained,
 )
+from synthsae_jax.io.rows import Row
+from synthsae_jax.report import lines, marks, page, tables
+from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
+from synthsae_jax.report.folder_page import Contents, pages
+from synthsae_jax.stats import mean_interval
 from synthsae_jax.suite.study import mean, select
 
 SAES = (PURSUIT, LINEAR_SAE)

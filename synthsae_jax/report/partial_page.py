@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from synthsae_jax.experiments.partial.claims import COSINE_RULE, HALF, R_RULE
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import (
@@ -15,7 +16,6 @@ from synthsae_jax.report.experiment_page import (
     with_interval,
 )
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.suite.experiments.partial.claims import COSINE_RULE, HALF, R_RULE
 from synthsae_jax.suite.study import by_world, mean
 
 RAW = "decoder_cosine_0.7_raw"

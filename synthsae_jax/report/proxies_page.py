@@ -6,19 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.report import dots, marks, matrix, page, tables
-from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
-from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.proxies.claims import (
+from synthsae_jax.experiments.proxies.claims import (
     area,
     histograms,
     quadrants,
     rank_with_f1,
     stable_but_untrue,
 )
-from synthsae_jax.suite.experiments.proxies.latents import PROXIES
+from synthsae_jax.experiments.proxies.latents import PROXIES
+from synthsae_jax.io.rows import Row
+from synthsae_jax.report import dots, marks, matrix, page, tables
+from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
+from synthsae_jax.report.folder_page import Contents, pages
+from synthsae_jax.stats import Interval, mean_interval
 from synthsae_jax.suite.study import by_world, select
 
 NAMES = {

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthsae_jax.experiments.realism import choice, claims
+from synthsae_jax.experiments.realism.choice import Setting, Simulated
+from synthsae_jax.experiments.realism.targets import FIT, JUDGE, LEFT_OUT, TARGETS, Target
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import marks, page, tables
 from synthsae_jax.report.experiment_page import (
@@ -17,9 +20,6 @@ from synthsae_jax.report.experiment_page import (
 )
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.report.published import published_plot
-from synthsae_jax.suite.experiments.realism import choice, claims
-from synthsae_jax.suite.experiments.realism.choice import Setting, Simulated
-from synthsae_jax.suite.experiments.realism.targets import FIT, JUDGE, LEFT_OUT, TARGETS, Target
 from synthsae_jax.suite.study import by_world
 
 READ_FIGURE = (

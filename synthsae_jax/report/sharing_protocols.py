@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from synthsae_jax.suite.protocols import protocols
+from synthsae_jax.protocols import protocols
 
 Row = Mapping[str, Any]
 READ_PROTOCOLS = (

@@ -6,6 +6,25 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from synthsae_jax.experiments.transfer.claims import (
+    CONSTANT,
+    GOAL,
+    PREDICTOR,
+    WITH_PUBLISHED,
+    error,
+    saving,
+)
+from synthsae_jax.experiments.transfer.models import BOTH, FEATURES, GEOMETRY
+from synthsae_jax.experiments.transfer.plan import FAST, FULL, SLOW
+from synthsae_jax.experiments.transfer.starts import (
+    AGAIN,
+    DISJOINT,
+    KNOWN,
+    NONE,
+    PROCRUSTES,
+    RIDGE,
+    SCRATCH,
+)
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, matrix, page, tables
 from synthsae_jax.report.experiment_page import (
@@ -16,25 +35,6 @@ from synthsae_jax.report.experiment_page import (
     with_interval,
 )
 from synthsae_jax.report.folder_page import Contents, pages
-from synthsae_jax.suite.experiments.transfer.claims import (
-    CONSTANT,
-    GOAL,
-    PREDICTOR,
-    WITH_PUBLISHED,
-    error,
-    saving,
-)
-from synthsae_jax.suite.experiments.transfer.models import BOTH, FEATURES, GEOMETRY
-from synthsae_jax.suite.experiments.transfer.plan import FAST, FULL, SLOW
-from synthsae_jax.suite.experiments.transfer.starts import (
-    AGAIN,
-    DISJOINT,
-    KNOWN,
-    NONE,
-    PROCRUSTES,
-    RIDGE,
-    SCRATCH,
-)
 from synthsae_jax.suite.study import by_world, mean, select
 
 NAMES = {

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from synthsae_jax.experiments.validity.board import TESTS, board, inversion
+from synthsae_jax.experiments.validity.floors import floors
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import dots, lines, marks, page, tables
 from synthsae_jax.report.experiment_page import how_sure, lead, verdict_section
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.validity.board import TESTS, board, inversion
-from synthsae_jax.suite.experiments.validity.floors import floors
 from synthsae_jax.suite.study import select
 
 NAMES = {

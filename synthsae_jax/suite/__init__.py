@@ -1,25 +1,15 @@
-"""The registry of benchmarks, and the main job.
-
-Every other module here that registers a benchmark is found and imported by itself.
-"""
+"""The engine of the benchmarks: their registry, and what runs them."""
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
-from synthsae_jax.suite.match.record import read_match, write_match
-from synthsae_jax.suite.match.run import match_saes
 from synthsae_jax.suite.result import Result
 from synthsae_jax.suite.runner import execute
 from synthsae_jax.suite.runner import plan as _plan
-
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
 
 
 def names() -> tuple[str, ...]:
@@ -75,13 +65,6 @@ def plan(name: str, scale: str = "smoke", salt: str = "") -> str:
     return _plan(benchmarks[name], scale, salt)
 
 
-def quick(out: str | os.PathLike[str] = "runs/quick", quiet: bool = False) -> Result:
-    """The main job: recovery on the reference artefact, sharing in a family, in minutes."""
-    from synthsae_jax.suite.main_job import QUICK
-
-    return execute(QUICK, "smoke", out, quiet=quiet)
-
-
 def default_folder(name: str, scale: str) -> str:
     """Where a benchmark's result goes unless told otherwise."""
     return os.path.join("runs", f"{name.replace('@', '-')}-{scale}")
@@ -95,11 +78,7 @@ __all__ = [
     "benchmarks",
     "default_folder",
     "describe",
-    "match_saes",
     "names",
     "plan",
-    "quick",
-    "read_match",
     "run",
-    "write_match",
 ]

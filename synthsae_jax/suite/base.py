@@ -67,7 +67,7 @@ class Benchmark:
         return given
 
 
-benchmarks: Registry[Benchmark] = Registry("benchmark")
+benchmarks: Registry[Benchmark] = Registry("benchmark", package="synthsae_jax.experiments")
 
 
 def check_scale(scale: str) -> None:

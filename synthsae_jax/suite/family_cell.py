@@ -12,12 +12,12 @@ from synthsae_jax import keys, saes, worlds
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite import family_rows, sharing, table
 from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.family import Condition, Family, init_family
 from synthsae_jax.suite.family_protocols import ProtocolPlan, score_protocols
 from synthsae_jax.suite.family_truth import every_truth
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import Subject, subjects
 from synthsae_jax.training import TrainConfig, TrainResult, train
+from synthsae_jax.worlds.family import Condition, Family, init_family
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,13 +14,13 @@ import numpy as np
 
 from synthsae_jax import keys
 from synthsae_jax.matching import SideInputs, match_report
+from synthsae_jax.protocols import Context, ProtocolResult, protocols, run_protocol
+from synthsae_jax.protocols.base import Reconstruct
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.family import Family
-from synthsae_jax.suite.protocols import Context, ProtocolResult, protocols, run_protocol
-from synthsae_jax.suite.protocols.base import Reconstruct
 from synthsae_jax.suite.study import Subject, read_latents
 from synthsae_jax.worlds import Instance, World, see
+from synthsae_jax.worlds.family import Family
 from synthsae_jax.worlds.inputs import bare
 
 Array = jax.Array

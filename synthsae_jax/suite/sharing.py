@@ -15,12 +15,12 @@ from synthsae_jax import matching
 from synthsae_jax.matching.truth_sweep import Band
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.metrics.reference import OracleCodes, most_frequent
+from synthsae_jax.protocols.rules import PairView, rules
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.family import Family
-from synthsae_jax.suite.rules import PairView, rules
 from synthsae_jax.suite.study import Subject
 from synthsae_jax.worlds import Instance, expected_rates, stack
+from synthsae_jax.worlds.family import Family
 from synthsae_jax.worlds.inputs import bare
 
 ORACLE = "oracle"

@@ -8,16 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax import keys
-from synthsae_jax.worlds import (
-    Instance,
-    InstanceConfig,
-    World,
-    departures,
-    gram_correlation,
-    init_instance,
-    stack,
-    twin,
-)
+from synthsae_jax.worlds import departures
+from synthsae_jax.worlds.dictionary import gram_correlation
+from synthsae_jax.worlds.instance import init_instance
+from synthsae_jax.worlds.instance_config import InstanceConfig
+from synthsae_jax.worlds.records import Instance, World
+from synthsae_jax.worlds.stack import stack
+from synthsae_jax.worlds.twin import twin
 
 Array = jax.Array
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from synthsae_jax import report, suite
+from synthsae_jax.experiments import quick
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def bench(monkeypatch):
     monkeypatch.setattr(suite, "describe", lambda name: f"{name}: a probe", raising=False)
     monkeypatch.setattr(suite, "plan", lambda name, **o: f"{name} {o}: 3 runs", raising=False)
     monkeypatch.setattr(suite, "run", result("run"), raising=False)
-    monkeypatch.setattr(suite, "quick", result("quick"), raising=False)
+    monkeypatch.setattr(quick, "run", result("quick"), raising=False)
     page = lambda folder, **options: calls.append(("page", folder, options))
     monkeypatch.setattr(report, "build", page, raising=False)
     return calls

@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from synthsae_jax import cli, suite
+from synthsae_jax import cli
+from synthsae_jax.experiments import quick
 
 
 def ends_with(monkeypatch, error):
     def stops(**options):
         raise error
 
-    monkeypatch.setattr(suite, "quick", stops)
+    monkeypatch.setattr(quick, "run", stops)
     return cli.main(["quick"])
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from synthsae_jax import cli, suite
+from synthsae_jax import cli, match
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def record(monkeypatch):
         calls.append((paths, options))
         return made
 
-    monkeypatch.setattr(suite, "match_saes", match_saes)
-    monkeypatch.setattr(suite, "write_match", lambda path, record: path.write_text("record"))
+    monkeypatch.setattr(match, "match_saes", match_saes)
+    monkeypatch.setattr(match, "write_match", lambda path, record: path.write_text("record"))
     return SimpleNamespace(calls=calls, made=made)
 
 

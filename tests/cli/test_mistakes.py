@@ -7,8 +7,9 @@ from io import BytesIO, TextIOWrapper
 
 import pytest
 
-from synthsae_jax import cli, suite
+from synthsae_jax import cli
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.experiments import quick
 
 WRONG = {
     "no command": ("", "Known: list, quick, run"),
@@ -80,6 +81,6 @@ def test_errors_from_below_are_folded_into_one_line(bench, monkeypatch, only_lin
     def broken(**options):
         raise ConfigError("The artefact is broken:\n  hierarchy.json ends early.")
 
-    monkeypatch.setattr(suite, "quick", broken)
+    monkeypatch.setattr(quick, "run", broken)
     assert cli.main(["quick"]) == 2
     assert only_line() == "synthsae: The artefact is broken: hierarchy.json ends early.\n"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.drivers import experiment as drivers
+from synthsae_jax.experiments.drivers.claims import CLAIMS, effects, mediated
+from synthsae_jax.experiments.drivers.outcome import outcome
+from synthsae_jax.experiments.drivers.worlds import LEVELS, arms, forest, fraction
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.drivers_page import drivers as drivers_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.drivers import experiment as drivers
-from synthsae_jax.suite.experiments.drivers.claims import CLAIMS, effects, mediated
-from synthsae_jax.suite.experiments.drivers.outcome import outcome
-from synthsae_jax.suite.experiments.drivers.worlds import LEVELS, arms, forest, fraction
 from synthsae_jax.suite.study import by_world
 from synthsae_jax.worlds.forest import tables
 

@@ -5,30 +5,30 @@ import numpy as np
 import pytest
 
 from synthsae_jax import saes
-from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.engineering_figures import pareto
-from synthsae_jax.report.engineering_page import engineering as engineering_page
-from synthsae_jax.saes import SAEParams
-from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.engineering import claims as engineering_claims
-from synthsae_jax.suite.experiments.engineering import experiment as engineering
-from synthsae_jax.suite.experiments.engineering.claims import SHARED, ZEROS
-from synthsae_jax.suite.experiments.engineering.methods import (
+from synthsae_jax.experiments.engineering import claims as engineering_claims
+from synthsae_jax.experiments.engineering import experiment as engineering
+from synthsae_jax.experiments.engineering.claims import SHARED, ZEROS
+from synthsae_jax.experiments.engineering.methods import (
     AGAINST,
     BETWEEN,
     METHODS,
     POOL,
     WITHIN,
 )
-from synthsae_jax.suite.experiments.engineering.numbers import (
+from synthsae_jax.experiments.engineering.numbers import (
     CODES,
     NEAREST,
     PW_MCC,
     mutual_nearest,
     subject_of,
 )
-from synthsae_jax.suite.experiments.engineering.pool import clusters, pooled
-from synthsae_jax.suite.experiments.engineering.training import MODELS
+from synthsae_jax.experiments.engineering.pool import clusters, pooled
+from synthsae_jax.experiments.engineering.training import MODELS
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.report.engineering_figures import pareto
+from synthsae_jax.report.engineering_page import engineering as engineering_page
+from synthsae_jax.saes import SAEParams
+from synthsae_jax.suite.claims import judge
 
 ALONE = [name for name in AGAINST if name not in ("pooled", "shared init", "crosscoder")]
 

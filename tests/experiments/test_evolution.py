@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from synthsae_jax.experiments.evolution import claims as evolution_claims
+from synthsae_jax.experiments.evolution import experiment as evolution
+from synthsae_jax.experiments.evolution.claims import CURVES, reached
+from synthsae_jax.experiments.evolution.scores import frequency_edges, quarter
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.evolution_page import evolution as evolution_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.evolution import claims as evolution_claims
-from synthsae_jax.suite.experiments.evolution import experiment as evolution
-from synthsae_jax.suite.experiments.evolution.claims import CURVES, reached
-from synthsae_jax.suite.experiments.evolution.scores import frequency_edges, quarter
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from synthsae_jax.experiments.leakage import claims as leakage_claims
+from synthsae_jax.experiments.leakage import experiment as leakage
+from synthsae_jax.experiments.leakage.rows import cosine_numbers, groups
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.leakage_page import leakage as leakage_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.leakage import claims as leakage_claims
-from synthsae_jax.suite.experiments.leakage import experiment as leakage
-from synthsae_jax.suite.experiments.leakage.rows import cosine_numbers, groups
 
 
 def planted_rows(leak, n_worlds=5, order=0.0):

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax import worlds
-from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.linearity_page import linearity as linearity_page
-from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.linearity import experiment as linearity
-from synthsae_jax.suite.experiments.linearity.claims import (
+from synthsae_jax.experiments.linearity import experiment as linearity
+from synthsae_jax.experiments.linearity.claims import (
     CLAIMS,
     DEPARTURES,
     DISJOINT,
@@ -19,7 +16,10 @@ from synthsae_jax.suite.experiments.linearity.claims import (
     STRENGTHS,
     change,
 )
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.report.linearity_page import linearity as linearity_page
+from synthsae_jax.suite.claims import judge
 from synthsae_jax.suite.study import Study
 
 # what strength 1 takes away, by departure

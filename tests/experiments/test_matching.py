@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from synthsae_jax import matching
+from synthsae_jax.experiments.matching import experiment
+from synthsae_jax.experiments.matching.claims import CLAIMS
+from synthsae_jax.experiments.matching.grid import FROM_CODES, SOLVERS, Setting
+from synthsae_jax.experiments.matching.quality import Quality, common, pairs_of, quality
+from synthsae_jax.experiments.matching.rungs import LinearEncoder
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report.folder_page import pages
 from synthsae_jax.report.views import summary  # noqa: F401  registers the pages
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.matching import experiment
-from synthsae_jax.suite.experiments.matching.claims import CLAIMS
-from synthsae_jax.suite.experiments.matching.grid import FROM_CODES, SOLVERS, Setting
-from synthsae_jax.suite.experiments.matching.quality import Quality, common, pairs_of, quality
-from synthsae_jax.suite.experiments.matching.rungs import LinearEncoder
 
 
 def test_counts_are_those_of_the_match_report():

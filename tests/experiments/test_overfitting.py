@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from synthsae_jax.io.rows import make_row
-from synthsae_jax.report import overfitting_page
-from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.overfitting import experiment as overfitting
-from synthsae_jax.suite.experiments.overfitting.claims import (
+from synthsae_jax.experiments.overfitting import experiment as overfitting
+from synthsae_jax.experiments.overfitting.claims import (
     CLAIMS,
     FRESH,
     LINEAR_SAE,
@@ -15,6 +12,9 @@ from synthsae_jax.suite.experiments.overfitting.claims import (
     SAME,
     excess,
 )
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.report import overfitting_page
+from synthsae_jax.suite.claims import judge
 
 CORRELATED, MATCHED = "best_correlation_0.1", "correlation_0.5"
 

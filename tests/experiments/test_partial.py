@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from synthsae_jax.experiments.partial import claims as partial_claims
+from synthsae_jax.experiments.partial import experiment as partial
+from synthsae_jax.experiments.partial.joint import JOINT_TRUTH, calls, joint_numbers
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.report.partial_page import partial as partial_page
 from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.partial import claims as partial_claims
-from synthsae_jax.suite.experiments.partial import experiment as partial
-from synthsae_jax.suite.experiments.partial.joint import JOINT_TRUTH, calls, joint_numbers
 from synthsae_jax.suite.study import Subject
 
 

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.folder_page import pages
-from synthsae_jax.report.views import summary  # noqa: F401  registers the pages
-from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.proxies import experiment
-from synthsae_jax.suite.experiments.proxies.claims import (
+from synthsae_jax.experiments.proxies import experiment
+from synthsae_jax.experiments.proxies.claims import (
     CLAIMS,
     area_of,
     rank_with_f1,
     stable_but_untrue,
 )
-from synthsae_jax.suite.experiments.proxies.latents import PROXIES, Seen, latent_proxies
+from synthsae_jax.experiments.proxies.latents import PROXIES, Seen, latent_proxies
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.report.folder_page import pages
+from synthsae_jax.report.views import summary  # noqa: F401  registers the pages
+from synthsae_jax.suite.claims import judge
 from synthsae_jax.suite.study import Subject
 
 COMMON, OWN = 80, 60

@@ -6,16 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.realism_page import realism as realism_page
-from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.realism import choice as realism_choice
-from synthsae_jax.suite.experiments.realism import claims as realism_claims
-from synthsae_jax.suite.experiments.realism import experiment as realism
-from synthsae_jax.suite.experiments.realism import numbers
-from synthsae_jax.suite.experiments.realism.claims import AS_PUBLISHED
-from synthsae_jax.suite.experiments.realism.readings import MODELS
-from synthsae_jax.suite.experiments.realism.targets import (
+from synthsae_jax.experiments.realism import choice as realism_choice
+from synthsae_jax.experiments.realism import claims as realism_claims
+from synthsae_jax.experiments.realism import experiment as realism
+from synthsae_jax.experiments.realism import numbers
+from synthsae_jax.experiments.realism.claims import AS_PUBLISHED
+from synthsae_jax.experiments.realism.readings import MODELS
+from synthsae_jax.experiments.realism.targets import (
     FIT,
     JUDGE,
     LEFT_OUT,
@@ -24,6 +21,9 @@ from synthsae_jax.suite.experiments.realism.targets import (
     WORST,
     Target,
 )
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.report.realism_page import realism as realism_page
+from synthsae_jax.suite.claims import judge
 
 NEAR, FAR = "a third of the training", "a third, twice k"
 EVERY = tuple(model.name for model in MODELS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synthsae_jax import suite
-from synthsae_jax.suite import main_job, recovery, universality
+from synthsae_jax.experiments import quick, recovery, universality
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_topk_has_its_k_and_the_same_latents_under_both_rules(recovered):
 @pytest.fixture(scope="module")
 def oracles():
     """Oracle SAEs on the conditions of the main job: no training, all rules."""
-    size = {**main_job.FAMILY_SIZE, "n_match": 16_384}
-    conditions = [c.name for c in main_job.CONDITIONS]
+    size = {**quick.FAMILY_SIZE, "n_match": 16_384}
+    conditions = [c.name for c in quick.CONDITIONS]
     size |= {"conditions": conditions, "architectures": ()}
     (cell,) = universality.family_cells("universality@1", size, 5, 0)
     return cell.compute(lambda share, what: None)
@@ -87,13 +87,13 @@ def test_coupling_alone_makes_unrelated_features_correlate(oracles):
 
 
 def test_the_main_job_has_two_architectures_three_seeds_and_a_bad_setting():
-    cells = main_job.cells("smoke", "")
+    cells = quick.cells("smoke", "")
     assert {c.name.split("/")[0] for c in cells} == {"artefact", "family"}
-    assert main_job.ARTEFACT_SIZE["seeds"] == main_job.FAMILY_SIZE["seeds"] == 3
-    assert len(main_job.ON_ARTEFACT) >= 2
-    assert any("badly tuned" in label for s in main_job.ON_ARTEFACT.values() for label in s)
+    assert quick.ARTEFACT_SIZE["seeds"] == quick.FAMILY_SIZE["seeds"] == 3
+    assert len(quick.ON_ARTEFACT) >= 2
+    assert any("badly tuned" in label for s in quick.ON_ARTEFACT.values() for label in s)
 
 
 def test_quick_is_no_listed_benchmark():
     assert {"recovery@1", "universality@1"} <= set(suite.names())
-    assert main_job.ID not in suite.names()
+    assert quick.ID not in suite.names()

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 
 from synthsae_jax import keys, saes, worlds
-from synthsae_jax.io.rows import key, make_row
-from synthsae_jax.matching import PairCounts
-from synthsae_jax.report.transfer_page import transfer as transfer_page
-from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.experiments.transfer import claims as transfer_claims
-from synthsae_jax.suite.experiments.transfer import experiment as transfer
-from synthsae_jax.suite.experiments.transfer.models import (
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.experiments.transfer import claims as transfer_claims
+from synthsae_jax.experiments.transfer import experiment as transfer
+from synthsae_jax.experiments.transfer.models import (
     BOTH,
     DEALT,
     FEATURES,
@@ -24,7 +21,7 @@ from synthsae_jax.suite.experiments.transfer.models import (
     models_of,
     plain,
 )
-from synthsae_jax.suite.experiments.transfer.numbers import (
+from synthsae_jax.experiments.transfer.numbers import (
     Goal,
     artefact_numbers,
     goals_of,
@@ -32,8 +29,8 @@ from synthsae_jax.suite.experiments.transfer.numbers import (
     samples_to_target,
     saving_numbers,
 )
-from synthsae_jax.suite.experiments.transfer.plan import FAST, JOBS, MORE_JOBS, SLOW
-from synthsae_jax.suite.experiments.transfer.starts import (
+from synthsae_jax.experiments.transfer.plan import FAST, JOBS, MORE_JOBS, SLOW
+from synthsae_jax.experiments.transfer.starts import (
     AGAIN,
     DISJOINT,
     KNOWN,
@@ -47,7 +44,10 @@ from synthsae_jax.suite.experiments.transfer.starts import (
     permuted_rows,
     random_directions,
 )
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.io.rows import key, make_row
+from synthsae_jax.matching import PairCounts
+from synthsae_jax.report.transfer_page import transfer as transfer_page
+from synthsae_jax.suite.claims import judge
 from synthsae_jax.suite.study import Study
 
 GOAL = transfer_claims.GOAL

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from synthsae_jax.experiments.validity import experiment as validity
+from synthsae_jax.experiments.validity.board import board, inversion
+from synthsae_jax.experiments.validity.floors import floors
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.suite.experiments.validity import experiment as validity
-from synthsae_jax.suite.experiments.validity.board import board, inversion
-from synthsae_jax.suite.experiments.validity.floors import floors
 
 
 def planted_rows(n_worlds=5):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthsae_jax.suite.match import budget
-from synthsae_jax.suite.match.budget import Plan, plan_draws
-from synthsae_jax.suite.protocols import protocol_names
+from synthsae_jax.match import budget
+from synthsae_jax.match.budget import Plan, plan_draws
+from synthsae_jax.protocols import protocol_names
 
 NAMES = tuple(name for name in protocol_names() if name != "polymorphism2026")
 CODES = ("lan2024_fixed", "mppc2024", "ours@1")

@@ -6,25 +6,25 @@ import pytest
 from scipy import sparse
 
 from synthsae_jax import matching
-from synthsae_jax.matching import SideInputs
-from synthsae_jax.suite.match import evidence as match_evidence
-from synthsae_jax.suite.match.budget import Plan
-from synthsae_jax.suite.match.large import (
+from synthsae_jax.match import evidence as match_evidence
+from synthsae_jax.match.budget import Plan
+from synthsae_jax.match.large import (
     has_large_form,
     large_forms,
     large_protocol,
     shared_evidence,
 )
-from synthsae_jax.suite.match.protocols import result_record
-from synthsae_jax.suite.match.shared import SharedEvidence, Wanted
-from synthsae_jax.suite.protocols import (
+from synthsae_jax.match.protocols import result_record
+from synthsae_jax.match.shared import SharedEvidence, Wanted
+from synthsae_jax.matching import SideInputs
+from synthsae_jax.protocols import (
     Context,
     many_points,
     protocol_names,
     protocols,
     run_protocol,
 )
-from synthsae_jax.suite.protocols.run import run_recipe
+from synthsae_jax.protocols.run import run_recipe
 
 N, L, D = 800, 20, 12
 KEY = jax.random.key(5)

@@ -8,14 +8,14 @@ import pytest
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from synthsae_jax import io, saes, suite
+from synthsae_jax import io, match, saes
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.report.match_page import match_contents, write_match_page
-from synthsae_jax.suite.match import budget as match_budget
-from synthsae_jax.suite.match import credence as match_credence
-from synthsae_jax.suite.match import evidence as match_evidence
-from synthsae_jax.suite.match import protocols as match_protocols
-from synthsae_jax.suite.match.record import check_record
+from synthsae_jax.match import budget as match_budget
+from synthsae_jax.match import credence as match_credence
+from synthsae_jax.match import evidence as match_evidence
+from synthsae_jax.match import protocols as match_protocols
+from synthsae_jax.match.page import match_contents, write_match_page
+from synthsae_jax.match.record import check_record
 
 D, L, N = 16, 24, 600
 PERM = np.random.default_rng(0).permutation(L)  # latent i of the copy is latent PERM[i]
@@ -44,18 +44,18 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def three(place):
-    return suite.match_saes([place / n for n in "abc"], acts=[place / "x.npy"], **FEW)
+    return match.match_saes([place / n for n in "abc"], acts=[place / "x.npy"], **FEW)
 
 
 @pytest.fixture(scope="module")
 def coded(place):
     codes = [place / f"{n}.npz" for n in "ac"]
-    return suite.match_saes([place / n for n in "ac"], codes=codes, **FEW)
+    return match.match_saes([place / n for n in "ac"], codes=codes, **FEW)
 
 
 @pytest.fixture(scope="module")
 def bare(place):
-    return suite.match_saes([place / f"rows_{n}.npz" for n in "ab"], weights_only=True, **FEW)
+    return match.match_saes([place / f"rows_{n}.npz" for n in "ab"], weights_only=True, **FEW)
 
 
 def partners(pair):
@@ -139,7 +139,7 @@ def test_what_does_not_apply_says_why(coded, bare):
 
 def test_one_space_can_be_declared(place, coded):
     files = {"codes": [place / f"{n}.npz" for n in "ac"], "protocols": (ROWS,), "draws": 0}
-    said = suite.match_saes([place / n for n in "ac"], same_space="yes", **files)
+    said = match.match_saes([place / n for n in "ac"], same_space="yes", **files)
     assert said["pairs"][0]["same_space"] == {"is": True, "why": "declared"}
     protocol = said["pairs"][0]["protocols"][ROWS]
     assert protocol["value"] == pytest.approx(0.43, abs=0.1)
@@ -150,8 +150,8 @@ def test_one_space_can_be_declared(place, coded):
 
 def test_the_record_is_json_of_its_version(three, tmp_path):
     path = tmp_path / "deep" / "record.json"
-    suite.write_match(path, three)
-    assert suite.read_match(path) == three
+    match.write_match(path, three)
+    assert match.read_match(path) == three
     assert json.loads(path.read_text())["schema"] == "synthsae-match/1"
     about = three["provenance"]
     assert about["tokens"] == N
@@ -169,7 +169,7 @@ def test_the_record_is_json_of_its_version(three, tmp_path):
 
 
 def test_the_same_inputs_give_the_same_record(place, bare):
-    again = suite.match_saes(
+    again = match.match_saes(
         [place / f"rows_{n}.npz" for n in "ab"], weights_only=True, seed=0, **FEW
     )
     assert again == bare
@@ -179,7 +179,7 @@ def test_large_saes_go_by_candidates_with_all_tokens(place, coded, monkeypatch):
     monkeypatch.setattr(match_protocols, "MOST_PRODUCTS", 200 * L * L)
     options = {**FEW, "protocols": (CODED, ROWS, "polymorphism2026")}
     codes = [place / f"{n}.npz" for n in "ac"]
-    cut = suite.match_saes([place / n for n in "ac"], codes=codes, **options)
+    cut = match.match_saes([place / n for n in "ac"], codes=codes, **options)
     found = cut["pairs"][0]["protocols"]
     assert (found[CODED]["route"], found[CODED]["tokens_used"]) == ("candidates", N)
     whole = coded["pairs"][0]["protocols"][CODED]
@@ -188,12 +188,12 @@ def test_large_saes_go_by_candidates_with_all_tokens(place, coded, monkeypatch):
         assert found[CODED]["numbers"][name] == pytest.approx(value, abs=2e-5)
     # what has no such form sees as many tokens as memory allows, and says how many
     monkeypatch.setattr(match_protocols, "MOST_DENSE_BYTES", 200 * 4 * L)
-    acts = suite.match_saes(
+    acts = match.match_saes(
         [place / n for n in "ac"], acts=[place / "x.npy"], protocols=("polymorphism2026",), draws=0
     )
     assert acts["pairs"][0]["protocols"]["polymorphism2026"]["tokens_used"] == 200
     monkeypatch.setattr(match_protocols, "MOST_PAIRS", L)
-    acts = suite.match_saes(
+    acts = match.match_saes(
         [place / n for n in "ac"], acts=[place / "x.npy"], protocols=("polymorphism2026",), draws=0
     )
     reasons = acts["pairs"][0]["protocols"]["polymorphism2026"]["reasons"]
@@ -208,7 +208,7 @@ def test_fewer_draws_than_asked_for_are_said_with_the_reason(place, monkeypatch)
     said = {}
     for seconds in (3.5, 0.5):
         monkeypatch.setattr(match_budget, "SECONDS", seconds)
-        pair = suite.match_saes(saes, **options)["pairs"][0]
+        pair = match.match_saes(saes, **options)["pairs"][0]
         said[seconds] = pair["protocols"][CODED], pair["summary"][0]
     some, line = said[3.5]
     assert (some["draws"], some["nulls"][0]["draws"]) == (3, 3)
@@ -223,7 +223,7 @@ def test_fewer_draws_than_asked_for_are_said_with_the_reason(place, monkeypatch)
 def test_the_matcher_reads_no_more_tokens_than_it_was_fitted_on(place, coded, monkeypatch):
     monkeypatch.setattr(match_credence, "most_tokens", lambda model: 300)
     codes = [place / f"{n}.npz" for n in "ac"]
-    few = suite.match_saes([place / n for n in "ac"], codes=codes, **FEW)["pairs"][0]
+    few = match.match_saes([place / n for n in "ac"], codes=codes, **FEW)["pairs"][0]
     all_of_them = coded["pairs"][0]
     assert (few["credence_tokens"], all_of_them["credence_tokens"]) == (300, N)
     assert few["matching"]["score"] == all_of_them["matching"]["score"]
@@ -233,7 +233,7 @@ def test_the_matcher_reads_no_more_tokens_than_it_was_fitted_on(place, coded, mo
 def test_an_sae_that_never_fires_matches_nothing_and_says_why(place, tmp_path):
     io.save_codes(tmp_path / "none.npz", sparse.csr_matrix((N, L), dtype=np.float32))
     files = [place / "a.npz", tmp_path / "none.npz"]
-    record = suite.match_saes([place / n for n in "ab"], codes=files, protocols=(CODED,), draws=0)
+    record = match.match_saes([place / n for n in "ab"], codes=files, protocols=(CODED,), draws=0)
     pair = record["pairs"][0]
     assert pair["matched"] == pair["with_credence"] == 0
     assert set(pair["best_of_a"]["partner"]) == {-1}
@@ -333,7 +333,7 @@ def test_wrong_input_is_told_in_one_line(case, place):
     at = lambda n: place / n if (place / n).exists() or n == "d" else place / f"{n}.npz"
     files = {k: [place / n for n in v] for k, v in options.items() if k in ("acts", "codes")}
     with pytest.raises(ConfigError, match=said) as error:
-        suite.match_saes([at(n) for n in names], **{**options, **files})
+        match.match_saes([at(n) for n in names], **{**options, **files})
     assert "\n" not in str(error.value)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax import similarity
-from synthsae_jax.suite.protocols import many_points
-from synthsae_jax.suite.protocols.many_points import cut, measured
+from synthsae_jax.protocols import many_points
+from synthsae_jax.protocols.many_points import cut, measured
 
 SUMS = ("svcca", "svcca_rank1", "cka_debiased")
 

@@ -11,8 +11,8 @@ from scipy.stats import spearmanr
 
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import SideInputs
+from synthsae_jax.protocols import Context, protocol_names, protocols, run_protocol
 from synthsae_jax.registry import explain
-from synthsae_jax.suite.protocols import Context, protocol_names, protocols, run_protocol
 
 N, L, D = 1200, 24, 40
 KEY = jax.random.key(3)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, hstack, vstack
 
+from credence import baselines as credence_baselines
+from credence import fit as credence_fit
+from credence import judge as credence_judge
+from credence import left_out as credence_left_out
+from credence import pythia as credence_pythia
+from credence import rows as credence_rows
+from credence import strangers as credence_strangers
+from credence import worlds as credence_worlds
+from credence.cells import CellData, load_cell, save_cell
 from synthsae_jax.matching.credence_laws import Laws, Shrinkage
 from synthsae_jax.matching.credence_prior import posterior
-from synthsae_jax.suite.credence import baselines as credence_baselines
-from synthsae_jax.suite.credence import fit as credence_fit
-from synthsae_jax.suite.credence import judge as credence_judge
-from synthsae_jax.suite.credence import left_out as credence_left_out
-from synthsae_jax.suite.credence import pythia as credence_pythia
-from synthsae_jax.suite.credence import rows as credence_rows
-from synthsae_jax.suite.credence import strangers as credence_strangers
-from synthsae_jax.suite.credence import worlds as credence_worlds
-from synthsae_jax.suite.credence.cells import CellData, load_cell, save_cell
 
 
 def codes(rng, n=8192, latents=6, rate=0.05):

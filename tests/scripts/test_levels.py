@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
+import levels
 from synthsae_jax import worlds
 from synthsae_jax.matching import SideInputs, judge_draws
-from synthsae_jax.suite import levels
-from synthsae_jax.suite.protocols import Context, ProtocolResult, run_protocol
-from synthsae_jax.suite.protocols.base import NullNumbers
+from synthsae_jax.protocols import Context, ProtocolResult, run_protocol
+from synthsae_jax.protocols.base import NullNumbers
 from synthsae_jax.worlds.inputs import bare
 
 F, N, SETS, FAMILIES, DRAWS = 24, 512, 30, 8, 19

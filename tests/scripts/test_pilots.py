@@ -11,8 +11,8 @@ import dataclasses
 
 import pytest
 
+import pilots
 from synthsae_jax import matching, worlds
-from synthsae_jax.suite import pilots
 from synthsae_jax.worlds.firing import ScaledZipf
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pythia
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import Matching, cycle_consistency
-from synthsae_jax.suite import pythia
 
 SEEDS, L, COMMON = (1, 2, 3, 4, 5), 400, 240
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/pythia_seeds"

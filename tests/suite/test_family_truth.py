@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from synthsae_jax import matching, worlds
-from synthsae_jax.suite import family, family_rows, sharing, table
+from synthsae_jax.protocols import protocol_names, protocols
+from synthsae_jax.suite import family_rows, sharing, table
 from synthsae_jax.suite.family_protocols import ProtocolPlan, declares_share, score_protocols
 from synthsae_jax.suite.family_truth import SETTINGS, every_truth
-from synthsae_jax.suite.protocols import protocol_names, protocols
 from synthsae_jax.suite.study import Subject
 from synthsae_jax.training import TrainConfig
+from synthsae_jax.worlds import family
 
 F, D, N = 24, 32, 8192
 CONDITIONS = (family.ROTATED, family.DISJOINT_INDEPENDENT)

@@ -4,8 +4,9 @@ import pytest
 
 from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.experiments import recovery
 from synthsae_jax.metrics.baselines import MissingLibrary
-from synthsae_jax.suite import bounds_cell, recovery
+from synthsae_jax.suite import bounds_cell
 from synthsae_jax.suite.recipes import matryoshka_widths, recipe, recipe_names
 from synthsae_jax.training import Anneal, TrainConfig
 

@@ -8,10 +8,9 @@ import pytest
 from scipy import sparse
 
 from synthsae_jax import matching, worlds
+from synthsae_jax.experiments.validity.varied import varied
 from synthsae_jax.matching import CoMoments, TypeCounts
 from synthsae_jax.metrics.reference import OracleCodes
-from synthsae_jax.suite import family
-from synthsae_jax.suite.experiments.validity.varied import varied
 from synthsae_jax.suite.study import (
     Pair,
     Subject,
@@ -29,6 +28,7 @@ from synthsae_jax.suite.study.evidence import code_evidence, firing_evidence
 from synthsae_jax.suite.study.readings import METHODS
 from synthsae_jax.suite.table import Shared
 from synthsae_jax.training import TrainConfig
+from synthsae_jax.worlds import family
 
 N_TOKENS = 8192
 CONDITIONS = (family.ROTATED, family.DISJOINT_INDEPENDENT)

@@ -13,9 +13,9 @@ from world_reference import tree_world
 
 from synthsae_jax import worlds
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.suite.family import plain_view
 from synthsae_jax.worlds import departures
 from synthsae_jax.worlds.codes import embed
+from synthsae_jax.worlds.family import plain_view
 from synthsae_jax.worlds.records import Codes
 from synthsae_jax.worlds.stream import draw, see
 

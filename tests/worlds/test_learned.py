@@ -10,8 +10,8 @@ import pytest
 
 from synthsae_jax import keys, worlds
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.suite.family import HALF, ROTATED, init_family
 from synthsae_jax.worlds.dictionary import gram_correlation
+from synthsae_jax.worlds.family import HALF, ROTATED, init_family
 from synthsae_jax.worlds.learned import learn_once
 
 F, D = 48, 12

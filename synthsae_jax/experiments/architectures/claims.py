@@ -9,11 +9,11 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
+from synthsae_jax.experiments.architectures.matrix import COPY, OTHER, SAME
+from synthsae_jax.experiments.architectures.numbers import MATCHED
+from synthsae_jax.experiments.architectures.ranking import BASE
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.experiments.architectures.matrix import COPY, OTHER, SAME
-from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
-from synthsae_jax.suite.experiments.architectures.ranking import BASE
 from synthsae_jax.suite.study.select import by_world, mean, select
 
 PURSUIT = "matching_pursuit"

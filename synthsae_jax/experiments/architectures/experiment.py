@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.architectures import matrix as architectures_matrix
+from synthsae_jax.experiments.architectures import ranking as architectures_ranking
+from synthsae_jax.experiments.architectures.claims import CLAIMS
+from synthsae_jax.experiments.architectures.ranking import SETTINGS
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.registry import Explanation
 from synthsae_jax.suite.base import Benchmark, Cell, benchmarks
-from synthsae_jax.suite.experiments.architectures import matrix as architectures_matrix
-from synthsae_jax.suite.experiments.architectures import ranking as architectures_ranking
-from synthsae_jax.suite.experiments.architectures.claims import CLAIMS
-from synthsae_jax.suite.experiments.architectures.ranking import SETTINGS
 from synthsae_jax.suite.recipes import recipe_names
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import Study, balanced
 

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax import keys, metrics, worlds
-from synthsae_jax.io.rows import Row
-from synthsae_jax.metrics.baselines import MissingLibrary
-from synthsae_jax.suite import table
-from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.experiments.architectures.numbers import (
+from synthsae_jax.experiments.architectures.numbers import (
     direction_numbers,
     found_numbers,
     matched_numbers,
     upper,
 )
-from synthsae_jax.suite.experiments.architectures.probes import VARIANT as PROBES
-from synthsae_jax.suite.experiments.architectures.probes import probe_numbers, probed
-from synthsae_jax.suite.experiments.architectures.swap import (
+from synthsae_jax.experiments.architectures.probes import VARIANT as PROBES
+from synthsae_jax.experiments.architectures.probes import probe_numbers, probed
+from synthsae_jax.experiments.architectures.swap import (
     Swapped,
     linear,
     pursuit,
     swap_numbers,
 )
+from synthsae_jax.io.rows import Row
+from synthsae_jax.metrics.baselines import MissingLibrary
+from synthsae_jax.suite import table
+from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.study import (
     Number,
     Pair,

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.architectures.matrix import models, score_rows, train_on
+from synthsae_jax.experiments.architectures.numbers import direction_numbers
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.experiments.architectures.matrix import models, score_rows, train_on
-from synthsae_jax.suite.experiments.architectures.numbers import direction_numbers
 from synthsae_jax.suite.study import Study, rows_of_pair
 
 BASE = "base"

@@ -1,3 +1,3 @@
 """drivers@1: what makes features universal, by intervention."""
 
-import synthsae_jax.suite.experiments.drivers.experiment  # noqa: F401  (registers it)
+import synthsae_jax.experiments.drivers.experiment  # noqa: F401  (registers it)

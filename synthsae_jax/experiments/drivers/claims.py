@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from synthsae_jax.experiments.drivers.worlds import LEVELS
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.experiments.drivers.worlds import LEVELS
 from synthsae_jax.suite.study.select import by_world, mean, select
 
 RULE = "best_correlation_0.1"

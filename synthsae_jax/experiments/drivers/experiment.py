@@ -11,11 +11,8 @@ import jax
 import numpy as np
 
 from synthsae_jax import keys, worlds
-from synthsae_jax.io.rows import Row
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.drivers.claims import CLAIMS
-from synthsae_jax.suite.experiments.drivers.outcome import (
+from synthsae_jax.experiments.drivers.claims import CLAIMS
+from synthsae_jax.experiments.drivers.outcome import (
     RULE,
     explained,
     kin_numbers,
@@ -23,14 +20,17 @@ from synthsae_jax.suite.experiments.drivers.outcome import (
     oracle_pair,
     outcome_numbers,
 )
-from synthsae_jax.suite.experiments.drivers.worlds import (
+from synthsae_jax.experiments.drivers.worlds import (
     Arm,
     arm_world,
     arms,
     instance_config,
     shape,
 )
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.io.rows import Row
+from synthsae_jax.registry import Explanation
+from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import (
     Number,

@@ -15,8 +15,8 @@ from scipy import sparse
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.matching.detection import co_recovery, frequency_bin
 from synthsae_jax.metrics.reference import OracleCodes, most_frequent
+from synthsae_jax.protocols.rules import rules
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.rules import rules
 from synthsae_jax.suite.study import Number, Pair, Reading, Subject, read_codes, rule_numbers
 from synthsae_jax.worlds import World, see
 from synthsae_jax.worlds.inputs import bare

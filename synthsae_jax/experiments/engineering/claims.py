@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.experiments.engineering.methods import (
+from synthsae_jax.experiments.engineering.methods import (
     AGAINST,
     BASELINES,
     BETWEEN,
     METHODS,
     WITHIN,
 )
-from synthsae_jax.suite.experiments.engineering.numbers import NEAREST, PW_MCC
+from synthsae_jax.experiments.engineering.numbers import NEAREST, PW_MCC
+from synthsae_jax.io.rows import Row
+from synthsae_jax.suite.claims import Claim
 from synthsae_jax.suite.study.pair import TRUTH
 from synthsae_jax.suite.study.select import by_world, mean
 

@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthsae_jax import worlds
-from synthsae_jax.io.rows import Row
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.engineering.claims import CLAIMS
-from synthsae_jax.suite.experiments.engineering.methods import METHODS, POOL, Method
-from synthsae_jax.suite.experiments.engineering.rows import rows_of
-from synthsae_jax.suite.experiments.engineering.training import (
+from synthsae_jax.experiments.engineering.claims import CLAIMS
+from synthsae_jax.experiments.engineering.methods import METHODS, POOL, Method
+from synthsae_jax.experiments.engineering.rows import rows_of
+from synthsae_jax.experiments.engineering.training import (
     MODELS,
     Workshop,
     models_of,
     train_method,
 )
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.io.rows import Row
+from synthsae_jax.registry import Explanation
+from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.study import Study, cells_by_arm
 from synthsae_jax.suite.study.setting import PER_CELL
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax import metrics, saes
+from synthsae_jax.experiments.architectures.numbers import paired_cosine
 from synthsae_jax.metrics.evaluate import Reconstructor
-from synthsae_jax.suite.experiments.architectures.numbers import paired_cosine
 from synthsae_jax.suite.study import Number, Pair, Reading, Subject, rule_numbers
 from synthsae_jax.worlds import Instance, World, stack
 

@@ -9,16 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.matching import TruthSweep
-from synthsae_jax.suite import table
-from synthsae_jax.suite.experiments.engineering.methods import BETWEEN, WITHIN
-from synthsae_jax.suite.experiments.engineering.numbers import (
+from synthsae_jax.experiments.engineering.methods import BETWEEN, WITHIN
+from synthsae_jax.experiments.engineering.numbers import (
     apparent_numbers,
     quality,
     truth_of_latents,
 )
-from synthsae_jax.suite.experiments.engineering.training import (
+from synthsae_jax.experiments.engineering.training import (
     DISJOINT,
     EQUAL,
     MODELS,
@@ -27,8 +24,10 @@ from synthsae_jax.suite.experiments.engineering.training import (
     Side,
     Workshop,
 )
-from synthsae_jax.suite.experiments.partial.joint import calls, relative
-from synthsae_jax.suite.family import plain_view
+from synthsae_jax.experiments.partial.joint import calls, relative
+from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.matching import TruthSweep
+from synthsae_jax.suite import table
 from synthsae_jax.suite.study import (
     Pair,
     Reading,
@@ -40,6 +39,7 @@ from synthsae_jax.suite.study import (
     truth_numbers,
 )
 from synthsae_jax.suite.study.pair import TRUTH
+from synthsae_jax.worlds.family import plain_view
 
 DISJOINT_AS = {"independent": "disjoint_independent", "counts": "disjoint_coupled"}
 

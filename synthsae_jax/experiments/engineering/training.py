@@ -14,16 +14,16 @@ import jax
 import numpy as np
 
 from synthsae_jax import saes
-from synthsae_jax.suite import family, recipes, table
+from synthsae_jax.experiments.engineering.methods import POOL, Method
+from synthsae_jax.experiments.engineering.numbers import subject_of
+from synthsae_jax.experiments.engineering.pool import pooled
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.suite import recipes, table
 from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.experiments.engineering.methods import POOL, Method
-from synthsae_jax.suite.experiments.engineering.numbers import subject_of
-from synthsae_jax.suite.experiments.engineering.pool import pooled
-from synthsae_jax.suite.family import Condition, Family, plain_view
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.study import Study, Subject, Trained
 from synthsae_jax.training import TrainConfig
-from synthsae_jax.worlds import World, join
+from synthsae_jax.worlds import World, family, join
+from synthsae_jax.worlds.family import Condition, Family, plain_view
 
 # members of the family by number: the model, one equal to it, one without any of its features, and
 # for each of the three a partner with the same features in directions of its own

@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.evolution.claims import CLAIMS, MATURITY, SHARED, TRAINING
+from synthsae_jax.experiments.evolution.scores import evolution_numbers
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.io.rows import Row
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import family, pairs
+from synthsae_jax.suite import pairs
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.evolution.claims import CLAIMS, MATURITY, SHARED, TRAINING
-from synthsae_jax.suite.experiments.evolution.scores import evolution_numbers
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import (
     Pair,
@@ -33,7 +33,7 @@ from synthsae_jax.suite.study import (
     train_family,
 )
 from synthsae_jax.training.config import log_spaced
-from synthsae_jax.worlds import Instance, LearnedConfig, World, expected_rates
+from synthsae_jax.worlds import Instance, LearnedConfig, World, expected_rates, family
 
 ID = "evolution@1"
 # the shared pair, and the floor: a model without a common feature

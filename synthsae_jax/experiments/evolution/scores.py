@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from synthsae_jax import matching
-from synthsae_jax.suite.rules import rules
+from synthsae_jax.protocols.rules import rules
 from synthsae_jax.suite.study import Number, Pair, measure_numbers, truth_numbers
 
 QUARTERS = ("q1", "q2", "q3", "q4")  # q1: the rarest

@@ -12,15 +12,13 @@ import jax
 import numpy as np
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.leakage.claims import CLAIMS
+from synthsae_jax.experiments.leakage.rows import stage_rows, true_rows
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.io.rows import Row
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import family
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.leakage.claims import CLAIMS
-from synthsae_jax.suite.experiments.leakage.rows import stage_rows, true_rows
-from synthsae_jax.suite.family import Family, plain_view
 from synthsae_jax.suite.recipes import recipe
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.study import (
     Study,
     Subject,
@@ -30,7 +28,8 @@ from synthsae_jax.suite.study import (
     read_latents,
     read_truth,
 )
-from synthsae_jax.worlds import World
+from synthsae_jax.worlds import World, family
+from synthsae_jax.worlds.family import Family, plain_view
 
 ID = "leakage@1"
 STAGES = (0.0, 0.01, 0.1, 1.0)  # of the training

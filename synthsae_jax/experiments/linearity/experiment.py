@@ -12,14 +12,12 @@ import jax
 import numpy as np
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.drivers.outcome import explained
+from synthsae_jax.experiments.linearity.claims import CLAIMS, DEPARTURES, STRENGTHS
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.io.rows import Row
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import family
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.drivers.outcome import explained
-from synthsae_jax.suite.experiments.linearity.claims import CLAIMS, DEPARTURES, STRENGTHS
-from synthsae_jax.suite.family import Family
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study import (
     ALL_RULES,
@@ -38,7 +36,8 @@ from synthsae_jax.suite.study import (
     truth_numbers,
 )
 from synthsae_jax.suite.study.readings import METHODS
-from synthsae_jax.worlds import World
+from synthsae_jax.worlds import World, family
+from synthsae_jax.worlds.family import Family
 
 ID = "linearity@1"
 # rotated, so that scores of aligned directions have something to find; and the zero

@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax import worlds
-from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.matching import load_credence
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import pairs, table
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.matching.claims import CLAIMS
-from synthsae_jax.suite.experiments.matching.grid import (
+from synthsae_jax.experiments.matching.claims import CLAIMS
+from synthsae_jax.experiments.matching.grid import (
     POOLED,
     REFERENCE,
     RungPair,
@@ -24,10 +19,15 @@ from synthsae_jax.suite.experiments.matching.grid import (
     calibration,
     grid,
 )
-from synthsae_jax.suite.experiments.matching.rungs import RUNGS, quartile, read_ladder
-from synthsae_jax.suite.family import Condition
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.experiments.matching.rungs import RUNGS, quartile, read_ladder
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.matching import load_credence
+from synthsae_jax.registry import Explanation
+from synthsae_jax.suite import pairs, table
+from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.study import Study, cells_by_arm, family_of, train_family
+from synthsae_jax.worlds.family import Condition
 
 ID = "matching@1"
 SHARED = 0.75  # of the features: the rest must stay single

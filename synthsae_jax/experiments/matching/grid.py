@@ -12,16 +12,16 @@ import numpy as np
 from scipy import stats
 
 from synthsae_jax import matching
-from synthsae_jax.matching import CredenceModel, Matching
-from synthsae_jax.matching.calibration import brier, calibration_error
-from synthsae_jax.suite.experiments.matching.quality import Quality, common, pairs_of, quality
-from synthsae_jax.suite.experiments.matching.rungs import (
+from synthsae_jax.experiments.matching.quality import Quality, common, pairs_of, quality
+from synthsae_jax.experiments.matching.rungs import (
     TRUTHS,
     Side,
     correlation,
     living,
     shifted,
 )
+from synthsae_jax.matching import CredenceModel, Matching
+from synthsae_jax.matching.calibration import brier, calibration_error
 
 FROM_CODES = ("activation_pearson", "phi", "hypergeometric_z_plain", "jaccard")
 PRE = "preactivation_pearson"

@@ -13,9 +13,9 @@ from scipy import sparse
 
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.metrics.reference import OracleCodes, most_frequent
-from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.study import Study, Subject, Trained, read_latents, read_truth
 from synthsae_jax.worlds import World
+from synthsae_jax.worlds.family import Family
 from synthsae_jax.worlds.rates import expected_rates
 
 Csr = sparse.csr_matrix

@@ -1,3 +1,3 @@
 """overfitting@1: does matching pursuit learn the noise of a dictionary?"""
 
-import synthsae_jax.suite.experiments.overfitting.experiment  # noqa: F401  (registers it)
+import synthsae_jax.experiments.overfitting.experiment  # noqa: F401  (registers it)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from synthsae_jax.experiments.architectures.numbers import MATCHED
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.experiments.architectures.numbers import MATCHED
 from synthsae_jax.suite.study.select import by_world, mean
 
 PURSUIT, LINEAR_SAE = "matching_pursuit", "batchtopk"

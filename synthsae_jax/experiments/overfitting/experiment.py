@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax import worlds
-from synthsae_jax.io.rows import Row
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.architectures.matrix import (
+from synthsae_jax.experiments.architectures.matrix import (
     Side,
     models,
     number_rows,
@@ -25,17 +22,20 @@ from synthsae_jax.suite.experiments.architectures.matrix import (
     swapped_rows,
     train_on,
 )
-from synthsae_jax.suite.experiments.architectures.numbers import found_numbers, matched_numbers
-from synthsae_jax.suite.experiments.architectures.swap import linear, pursuit
-from synthsae_jax.suite.experiments.overfitting.claims import (
+from synthsae_jax.experiments.architectures.numbers import found_numbers, matched_numbers
+from synthsae_jax.experiments.architectures.swap import linear, pursuit
+from synthsae_jax.experiments.overfitting.claims import (
     CLAIMS,
     FRESH,
     LINEAR_SAE,
     PURSUIT,
     SAME,
 )
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.io.rows import Row
+from synthsae_jax.registry import Explanation
+from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.recipes import recipe
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import (
     Number,

@@ -10,15 +10,14 @@ import jax
 import numpy as np
 
 from synthsae_jax import matching, worlds
+from synthsae_jax.experiments.partial.claims import CLAIMS
+from synthsae_jax.experiments.partial.joint import JOINT, joint_numbers, train_joint
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching.detection import sharedness
 from synthsae_jax.registry import Explanation
 from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.partial.claims import CLAIMS
-from synthsae_jax.suite.experiments.partial.joint import JOINT, joint_numbers, train_joint
-from synthsae_jax.suite.family import Condition, Family
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.study import (
     FamilyPair,
     Number,
@@ -35,6 +34,7 @@ from synthsae_jax.suite.study import (
     truth_numbers,
 )
 from synthsae_jax.worlds import expected_rates
+from synthsae_jax.worlds.family import Condition, Family
 
 ID = "partial@1"
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)

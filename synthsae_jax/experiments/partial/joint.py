@@ -11,10 +11,10 @@ import numpy as np
 from synthsae_jax import saes
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite import table
-from synthsae_jax.suite.family import Family
 from synthsae_jax.suite.study import Number, Study, Subject, Trained, subjects
 from synthsae_jax.training import train
 from synthsae_jax.worlds import join, stack
+from synthsae_jax.worlds.family import Family
 
 JOINT = ("crosscoder", "crosscoder_l1", "universal")
 # published readings of a latent's share in the decoder norms of the second model

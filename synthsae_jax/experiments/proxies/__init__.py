@@ -1,3 +1,3 @@
 """proxies@1: what that can be seen without the truth predicts it?"""
 
-import synthsae_jax.suite.experiments.proxies.experiment  # noqa: F401  (registers it)
+import synthsae_jax.experiments.proxies.experiment  # noqa: F401  (registers it)

@@ -10,24 +10,23 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax import worlds
-from synthsae_jax.io.rows import Row
-from synthsae_jax.numerics import cosine_matrix
-from synthsae_jax.registry import Explanation
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.proxies.claims import CLAIMS
-from synthsae_jax.suite.experiments.proxies.latents import (
+from synthsae_jax.experiments.proxies.claims import CLAIMS
+from synthsae_jax.experiments.proxies.latents import (
     Seen,
     latent_proxies,
     sae_proxies,
 )
-from synthsae_jax.suite.experiments.proxies.rows import (
+from synthsae_jax.experiments.proxies.rows import (
     auroc_rows,
     histogram_rows,
     proxy_row,
     quadrant_rows,
 )
-from synthsae_jax.suite.family import Condition, plain_view
-from synthsae_jax.suite.recovery import train_config
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.io.rows import Row
+from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.registry import Explanation
+from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.study import (
     Study,
     Subject,
@@ -38,6 +37,7 @@ from synthsae_jax.suite.study import (
     read_truth,
 )
 from synthsae_jax.worlds import World
+from synthsae_jax.worlds.family import Condition, plain_view
 
 ID = "proxies@1"
 RUNS = 3

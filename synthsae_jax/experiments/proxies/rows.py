@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from synthsae_jax.experiments.proxies.latents import PROXIES, SAME_CODE, Seen
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching.detection import auroc
 from synthsae_jax.suite import table
-from synthsae_jax.suite.experiments.proxies.latents import PROXIES, SAME_CODE, Seen
 from synthsae_jax.suite.study import Study
 
 BINS = 10

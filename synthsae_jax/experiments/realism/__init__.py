@@ -1,3 +1,3 @@
 """realism@1: the published numbers of universality beside what synthetic worlds give."""
 
-import synthsae_jax.suite.experiments.realism.experiment  # noqa: F401  (registers it)
+import synthsae_jax.experiments.realism.experiment  # noqa: F401  (registers it)

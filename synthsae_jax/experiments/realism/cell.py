@@ -12,14 +12,11 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax import metrics, worlds
-from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.suite import table
-from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.experiments.architectures.probes import probed
-from synthsae_jax.suite.experiments.architectures.swap import PURSUIT
-from synthsae_jax.suite.experiments.realism import numbers
-from synthsae_jax.suite.experiments.realism.choice import share, simulated
-from synthsae_jax.suite.experiments.realism.readings import (
+from synthsae_jax.experiments.architectures.probes import probed
+from synthsae_jax.experiments.architectures.swap import PURSUIT
+from synthsae_jax.experiments.realism import numbers
+from synthsae_jax.experiments.realism.choice import share, simulated
+from synthsae_jax.experiments.realism.readings import (
     MODELS,
     Stream,
     across_numbers,
@@ -28,11 +25,14 @@ from synthsae_jax.suite.experiments.realism.readings import (
     probe_numbers,
     swapped_numbers,
 )
-from synthsae_jax.suite.experiments.realism.targets import FIT, JUDGE
-from synthsae_jax.suite.family import Family, plain_view
+from synthsae_jax.experiments.realism.targets import FIT, JUDGE
+from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.suite import table
+from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.study import Study, Subject, family_of, read_codes
 from synthsae_jax.worlds import World
+from synthsae_jax.worlds.family import Family, plain_view
 
 WIDE, TWICE_K, EARLY = "twice the width", "twice k", "an eighth of the training"
 _FEW = 2  # SAEs of what is only compared with itself

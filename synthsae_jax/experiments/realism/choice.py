@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from synthsae_jax.experiments.realism.targets import FIT, JUDGE, TARGETS, Target
 from synthsae_jax.io.rows import Row
-from synthsae_jax.suite.experiments.realism.targets import FIT, JUDGE, TARGETS, Target
 
 # what is changed of the world and the training, and what the second model shares
 Setting = tuple[str, str]

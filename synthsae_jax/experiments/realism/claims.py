@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.experiments.realism.choice import (
+from synthsae_jax.experiments.realism.choice import (
     fitted_elsewhere,
     settings_of,
     share,
     simulated,
 )
-from synthsae_jax.suite.experiments.realism.targets import TARGETS
+from synthsae_jax.experiments.realism.targets import TARGETS
+from synthsae_jax.io.rows import Row
+from synthsae_jax.suite.claims import Claim
 from synthsae_jax.suite.study.select import by_world, mean
 
 AS_PUBLISHED = "as published"

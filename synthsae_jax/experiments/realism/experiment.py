@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.realism import cell as realism_cell
+from synthsae_jax.experiments.realism.cell import Arm
+from synthsae_jax.experiments.realism.claims import AS_PUBLISHED, CLAIMS
+from synthsae_jax.experiments.realism.readings import MODELS
+from synthsae_jax.experiments.realism.targets import JUDGE, TARGETS
+from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.registry import Explanation
 from synthsae_jax.suite.base import Benchmark, Cell, benchmarks
-from synthsae_jax.suite.experiments.realism import cell as realism_cell
-from synthsae_jax.suite.experiments.realism.cell import Arm
-from synthsae_jax.suite.experiments.realism.claims import AS_PUBLISHED, CLAIMS
-from synthsae_jax.suite.experiments.realism.readings import MODELS
-from synthsae_jax.suite.experiments.realism.targets import JUDGE, TARGETS
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.study import Study, cells_by_arm
 
 ID = "realism@1"

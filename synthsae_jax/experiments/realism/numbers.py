@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from synthsae_jax.suite import pythia
+from synthsae_jax.matching import seed_assignments
 
 SAME = 0.7  # of cosines
 _BINS = 20  # of matched cosines, from 0 to 1
@@ -63,8 +63,8 @@ def seed_numbers(
     """What several seeds of one SAE say together; `fired` int [L]: how often the first one's do.
 
     `never_matched`: latents of a seed that are shared with no other. `agreement`, `cycles`,
-    `agreed`, `closed` as in `suite.pythia`. `pw_mcc_rarest`, `pw_mcc_commonest`: of the first
-    seed's latents, by fifths of those that fire. `valley`: see there.
+    `agreed`, `closed` as in `matching.seed_assignments`. `pw_mcc_rarest`, `pw_mcc_commonest`: of
+    the first seed's latents, by fifths of those that fire. `valley`: see there.
     """
     n, width = len(decoders), len(decoders[0])
     found: dict[str, dict[tuple[int, int], Assigned]] = {"decoder": {}, "encoder": {}}
@@ -75,9 +75,9 @@ def seed_numbers(
         same = _shared(decoder, encoder)
         again[i] |= same
         again[j, decoder.to[same]] = True
-    maps = [{pair: v.to for pair, v in found[kind].items()} for kind in pythia.KINDS]
-    data = pythia.Assignments(tuple(range(n)), width, *maps)
-    three = pythia.agreed_cycles(data)
+    maps = [{pair: v.to for pair, v in found[kind].items()} for kind in seed_assignments.KINDS]
+    data = seed_assignments.Assignments(tuple(range(n)), width, *maps)
+    three = seed_assignments.agreed_cycles(data)
     from_first = np.mean([v.cosine for (i, _), v in found["decoder"].items() if i == 0], 0)
     return {
         "shared": float(
@@ -85,8 +85,8 @@ def seed_numbers(
         ),
         "pw_mcc": float(np.mean([v.cosine.mean() for v in found["decoder"].values()])),
         "never_matched": float(1 - again.mean()),
-        "agreement": _mean(pythia.agreement(data)),
-        "cycles": _mean(pythia.cycles(data)),
+        "agreement": _mean(seed_assignments.agreement(data)),
+        "cycles": _mean(seed_assignments.cycles(data)),
         "agreed": _mean(three["agreed"]),
         "closed": _mean(three["closed"]),
         "valley": valley(np.concatenate([v.cosine for v in found["decoder"].values()])),

@@ -14,17 +14,16 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax import keys, metrics, similarity, worlds
+from synthsae_jax.experiments.architectures.probes import sparse_probes
+from synthsae_jax.experiments.architectures.swap import PURSUIT, dictionary
+from synthsae_jax.experiments.realism import numbers
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.metrics.evaluate import Reconstructor
+from synthsae_jax.protocols import Context, protocols
+from synthsae_jax.protocols.lan import kept
+from synthsae_jax.protocols.run import run_recipe
 from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.experiments.architectures.probes import sparse_probes
-from synthsae_jax.suite.experiments.architectures.swap import PURSUIT, dictionary
-from synthsae_jax.suite.experiments.realism import numbers
-from synthsae_jax.suite.family import Condition, Family, plain_view
-from synthsae_jax.suite.protocols import Context, protocols
-from synthsae_jax.suite.protocols.lan import kept
-from synthsae_jax.suite.protocols.run import run_recipe
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.study import (
     Pair,
@@ -36,6 +35,7 @@ from synthsae_jax.suite.study import (
     read_latents,
 )
 from synthsae_jax.worlds import Instance, World
+from synthsae_jax.worlds.family import Condition, Family, plain_view
 
 Csr = sparse.csr_matrix
 ROTATED = "same geometry"

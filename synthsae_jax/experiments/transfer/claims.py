@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from synthsae_jax.io.rows import Row
-from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.experiments.transfer.models import BOTH, FEATURES, GEOMETRY, NEITHER
-from synthsae_jax.suite.experiments.transfer.plan import FAST, FULL, SLOW
-from synthsae_jax.suite.experiments.transfer.starts import (
+from synthsae_jax.experiments.transfer.models import BOTH, FEATURES, GEOMETRY, NEITHER
+from synthsae_jax.experiments.transfer.plan import FAST, FULL, SLOW
+from synthsae_jax.experiments.transfer.starts import (
     AGAIN,
     DISJOINT,
     KNOWN,
@@ -20,6 +18,8 @@ from synthsae_jax.suite.experiments.transfer.starts import (
     RANDOM,
     SCRATCH,
 )
+from synthsae_jax.io.rows import Row
+from synthsae_jax.suite.claims import Claim
 from synthsae_jax.suite.study.select import by_world, mean, select, values
 
 GOAL = "explained_variance"

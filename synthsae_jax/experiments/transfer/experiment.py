@@ -11,12 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import keys, worlds
-from synthsae_jax.io.rows import Row
-from synthsae_jax.registry import Explanation
-from synthsae_jax.saes import SAE, SAEParams
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.transfer.claims import CLAIMS
-from synthsae_jax.suite.experiments.transfer.models import (
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.experiments.transfer.claims import CLAIMS
+from synthsae_jax.experiments.transfer.models import (
     BOTH,
     DEALT,
     FEATURES,
@@ -25,9 +22,9 @@ from synthsae_jax.suite.experiments.transfer.models import (
     models_of,
     plain,
 )
-from synthsae_jax.suite.experiments.transfer.plan import FROZEN, JOBS, Setup, lines
-from synthsae_jax.suite.experiments.transfer.rows import alignment_rows, rows_of
-from synthsae_jax.suite.experiments.transfer.starts import (
+from synthsae_jax.experiments.transfer.plan import FROZEN, JOBS, Setup, lines
+from synthsae_jax.experiments.transfer.rows import alignment_rows, rows_of
+from synthsae_jax.experiments.transfer.starts import (
     ALIGNED,
     DISJOINT,
     KNOWN,
@@ -40,8 +37,11 @@ from synthsae_jax.suite.experiments.transfer.starts import (
     no_map,
     paired_activations,
 )
+from synthsae_jax.io.rows import Row
+from synthsae_jax.registry import Explanation
+from synthsae_jax.saes import SAE, SAEParams
+from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.recipes import recipe
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.seeds import world_seed
 from synthsae_jax.suite.study import Study
 from synthsae_jax.training import TrainResult

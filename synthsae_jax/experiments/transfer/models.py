@@ -7,9 +7,8 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from synthsae_jax.suite import family
-from synthsae_jax.suite.family import Condition, Family, init_family
-from synthsae_jax.worlds import Instance, InstanceConfig, World
+from synthsae_jax.worlds import Instance, InstanceConfig, World, family
+from synthsae_jax.worlds.family import Condition, Family, init_family
 
 BOTH, FEATURES = "features and geometry", "features alone"
 GEOMETRY, DEALT = "geometry alone", "geometry alone, dealt"

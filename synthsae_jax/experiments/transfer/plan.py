@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from synthsae_jax.saes import SAE
-from synthsae_jax.suite.experiments.transfer.models import Models, Target, plain
-from synthsae_jax.suite.experiments.transfer.starts import (
+from synthsae_jax.experiments.transfer.models import Models, Target, plain
+from synthsae_jax.experiments.transfer.starts import (
     AGAIN,
     DISJOINT,
     KNOWN,
@@ -22,6 +21,7 @@ from synthsae_jax.suite.experiments.transfer.starts import (
     SCRATCH,
     WRONG,
 )
+from synthsae_jax.saes import SAE
 from synthsae_jax.suite.study import Study, Trained
 from synthsae_jax.worlds import Instance
 

@@ -10,13 +10,8 @@ import jax
 import numpy as np
 
 from synthsae_jax import matching, metrics
-from synthsae_jax.io.rows import Row, make_row
-from synthsae_jax.metrics.evaluate import Reconstructor
-from synthsae_jax.saes import SAE, SAEParams
-from synthsae_jax.suite import pairs, sharing, table
-from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.experiments.transfer.models import plain
-from synthsae_jax.suite.experiments.transfer.numbers import (
+from synthsae_jax.experiments.transfer.models import plain
+from synthsae_jax.experiments.transfer.numbers import (
     GOALS,
     Goal,
     artefact_numbers,
@@ -25,14 +20,19 @@ from synthsae_jax.suite.experiments.transfer.numbers import (
     pooled_sd,
     saving_numbers,
 )
-from synthsae_jax.suite.experiments.transfer.plan import Setup
-from synthsae_jax.suite.experiments.transfer.starts import (
+from synthsae_jax.experiments.transfer.plan import Setup
+from synthsae_jax.experiments.transfer.starts import (
     AGAIN,
     DISJOINT,
     PAID,
     SCRATCH,
     Both,
 )
+from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.metrics.evaluate import Reconstructor
+from synthsae_jax.saes import SAE, SAEParams
+from synthsae_jax.suite import pairs, sharing, table
+from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.study import Number
 from synthsae_jax.training import TrainResult
 from synthsae_jax.worlds import Instance, stack

@@ -1,3 +1,3 @@
 """validity@1: do scores of universality follow the truth?"""
 
-import synthsae_jax.suite.experiments.validity.experiment  # noqa: F401  (registers it)
+import synthsae_jax.experiments.validity.experiment  # noqa: F401  (registers it)

@@ -10,15 +10,13 @@ from typing import Any
 import jax
 
 from synthsae_jax import worlds
+from synthsae_jax.experiments.recovery import train_config
+from synthsae_jax.experiments.validity.claims import CLAIMS
+from synthsae_jax.experiments.validity.varied import varied
 from synthsae_jax.io.rows import Row
+from synthsae_jax.protocols.base import Context
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import family
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.experiments.validity.claims import CLAIMS
-from synthsae_jax.suite.experiments.validity.varied import varied
-from synthsae_jax.suite.family import Condition
-from synthsae_jax.suite.protocols.base import Context
-from synthsae_jax.suite.recovery import train_config
 from synthsae_jax.suite.study import (
     ALL_RULES,
     RELATIONAL,
@@ -35,6 +33,8 @@ from synthsae_jax.suite.study import (
     train_family,
     truth_numbers,
 )
+from synthsae_jax.worlds import family
+from synthsae_jax.worlds.family import Condition
 
 ID = "validity@1"
 PROTOCOLS = (

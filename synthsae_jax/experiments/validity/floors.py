@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from synthsae_jax.experiments.validity.board import ALPHA, ZEROS, World
 from synthsae_jax.io.rows import Row
 from synthsae_jax.stats import Interval, mean_interval
-from synthsae_jax.suite.experiments.validity.board import ALPHA, ZEROS, World
 
 HALF = 0.5  # of the features in common: pairs that a threshold should let through
 

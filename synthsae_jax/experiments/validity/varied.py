@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 from scipy import sparse, stats
 
+from synthsae_jax.experiments.validity.board import FEW, TURNED
 from synthsae_jax.matching import TruthSweep
-from synthsae_jax.suite.experiments.validity.board import FEW, TURNED
 from synthsae_jax.suite.study import Pair, Reading
 
 _FEWER = 8

@@ -14,10 +14,10 @@ import numpy as np
 from synthsae_jax import matching, similarity
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import Matching, PairCounts
+from synthsae_jax.protocols import run_protocol
+from synthsae_jax.protocols.base import Context
+from synthsae_jax.protocols.rules import PairView, rules
 from synthsae_jax.suite import table
-from synthsae_jax.suite.protocols import run_protocol
-from synthsae_jax.suite.protocols.base import Context
-from synthsae_jax.suite.rules import PairView, rules
 from synthsae_jax.suite.study.readings import Reading
 from synthsae_jax.worlds import Instance, World
 
