@@ -76,10 +76,10 @@ def aligned(options: AlignedOptions) -> Rules:
         # weights with a threshold are finalized: as they are
         return align(params) if options.exact and params.threshold is None else params
 
-    return rules._replace(
+    return rules.with_loss(
+        lambda params, *rest: rules.loss(seen(params), *rest),
         encode=lambda params, *rest: rules.encode(seen(params), *rest),
         train_encode=lambda params, *rest: rules.train_encode(seen(params), *rest),
-        loss=lambda params, *rest: rules.loss(seen(params), *rest),
         finalize=lambda params, *rest: rules.finalize(seen(params), *rest),
         project=seen,
     )

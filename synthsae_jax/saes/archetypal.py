@@ -93,12 +93,12 @@ def archetypal(options: ArchetypalOptions) -> Rules:
     def loss(params, *rest):
         return rules.loss(composed(params, straight_through=True), *rest)
 
-    return rules._replace(
+    return rules.with_loss(
+        loss,
         init=init,
         encode=lambda params, *rest: rules.encode(composed(params), *rest),
         decode=lambda params, *rest: rules.decode(composed(params), *rest),
         train_encode=lambda params, *rest: rules.train_encode(composed(params), *rest),
-        loss=loss,
         finalize=lambda params, *rest: rules.finalize(composed(params), *rest),
         project=composed,
     )

@@ -54,4 +54,4 @@ def frozen(options: FrozenOptions) -> Rules:
         fixed = {name: getattr(params, name) for name in options.frozen_weights}
         return rules.loss(params.replace(**jax.lax.stop_gradient(fixed)), *rest)
 
-    return rules._replace(loss=loss)
+    return rules.with_loss(loss)

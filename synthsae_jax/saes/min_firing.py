@@ -71,7 +71,7 @@ def min_firing_batchtopk(options: TopKOptions) -> Rules:
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 
     rules = batch_rules(options, reconstruction_terms)
-    return rules._replace(train_encode=train_encode, loss=loss)
+    return rules.with_loss(loss, train_encode=train_encode)
 
 
 def keep_gated(pre: Array, k: Array, min_firing: Array) -> Array:

@@ -95,7 +95,7 @@ def ordered(options: OrderedOptions) -> Rules:
         terms["prefix_mse_loss"] = hyper.prefix_loss_weight * expected
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
 
-    return topk(options)._replace(loss=loss)
+    return topk(options).with_loss(loss)
 
 
 def draw_length(key: Array, shape: tuple[int, ...], rate: Array, options: OrderedOptions) -> Array:

@@ -23,13 +23,17 @@ _LOWEST = -(2**31)
 
 @struct.dataclass
 class Places:
-    """Candidates for active latents, sample by sample; E is fixed."""
+    """Candidates for active latents, sample by sample without gaps; E is fixed.
+
+    The first `sum(count)` places are candidates and the rest is padding: sums and products over
+    the active latents read no further.
+    """
 
     sample: Array  # int32 [E]
     latent: Array  # int32 [E]
     active: Array  # bool [E]: the others have value 0
     start: Array  # int32 [n]: the first place of each sample
-    count: Array  # int32 [n]: its places, active or not; what lies beyond all is padding
+    count: Array  # int32 [n]: its places, active or not
 
 
 @struct.dataclass
@@ -80,12 +84,17 @@ def places_of_samples(size: Array, k: Array, capacity: int) -> Places:
     capacity = min(capacity, width)
     values, latent = lax.top_k(lax.stop_gradient(size), capacity)
     taken = jnp.clip(jnp.asarray(k, jnp.int32), 0, capacity)
-    active = (jnp.arange(capacity)[None] < taken) & (values > 0)
+    # k is traced and the room is not, so the table [n, room] is read as a list [n k]: `Places`
+    # promises that nothing but padding follows the counted ones, and sums stop there
+    place = jnp.arange(n * capacity, dtype=jnp.int32)
+    each = jnp.maximum(taken, 1)
+    sample, rank = jnp.minimum(place // each, n - 1), place % each
+    exists = place < n * taken
     return Places(
-        sample=jnp.repeat(jnp.arange(n, dtype=jnp.int32), capacity),
-        latent=latent.reshape(-1).astype(jnp.int32),
-        active=active.reshape(-1),
-        start=jnp.arange(n, dtype=jnp.int32) * capacity,
+        sample=sample,
+        latent=latent[sample, rank].astype(jnp.int32),
+        active=exists & (values[sample, rank] > 0),
+        start=jnp.arange(n, dtype=jnp.int32) * taken,
         count=jnp.full(n, taken),
     )
 

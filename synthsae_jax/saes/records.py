@@ -109,6 +109,10 @@ class Rules(NamedTuple):
     # dead, hyper, state, key, capacity)
     sparse_loss: Callable[..., tuple[Array, dict]] | None = None
 
+    def with_loss(self, loss: Callable[..., tuple[Array, dict]], **others: Any) -> Rules:
+        """These rules with another loss, and without the sparse form of the old one."""
+        return self._replace(loss=loss, sparse_loss=None, **others)
+
 
 @struct.dataclass
 class NoNumbers:

@@ -28,6 +28,8 @@ def encode_at(
     `product` `[n, L]` is `(x - b_dec) W_enc` as already computed; it takes no gradient, the
     others do.
     """
+    # a rule of our own has to return the gradient of x in the type of x: the cast sees to that
+    x = x.astype(W_enc.dtype)
     return _encode_at(places, lax.stop_gradient(product), x, W_enc, b_enc, b_dec)
 
 
