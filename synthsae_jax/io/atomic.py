@@ -1,14 +1,26 @@
 """Writing so that a file or folder is either as before or whole, never half.
 
-Everything is written under a temporary name beside its goal and renamed when it is complete.
-A place the user named that cannot be written to is a `ConfigError`; a full disk stays an OSError.
+A regular file is written under a temporary name beside its goal, synced, and renamed over it; a
+symbolic link is followed and its target replaced; a device or a pipe is written into. A place the
+user named that cannot be written to is a `ConfigError`; a full disk stays an OSError.
+
+Temporary names carry the process that made them. A process that was killed leaves them behind;
+the next one that writes into the folder removes them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import hashlib
 import os
+import re
 import shutil
+import socket
+import stat
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,28 +29,72 @@ from synthsae_jax.errors import ConfigError
 
 PathLike = str | os.PathLike[str]
 
+_READER_SECONDS = 3.0  # how long a named pipe may wait for its reader
+_FOREIGN_SECONDS = 86_400.0  # after which temporary files of other machines count as left behind
+_NAME_CHARACTERS = 40  # of the goal in a temporary name, which adds some 40 bytes of its own
+_USERS_ERRORS = {errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
+# .NAME.HOST-PID-RANDOM.tmp, and .old for a folder that steps aside for its successor
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.(tmp|old)"
+)
+
 
 def write_text(path: PathLike, text: str) -> Path:
-    """Write `text` as UTF-8 with the newlines it has; returns the path."""
-    return write_bytes(path, text.encode("utf-8"))
+    """Write `text` as UTF-8 with the newlines it has; returns the path.
+
+    A lone surrogate (half of a character, as in file names that are no UTF-8) becomes `\\udcff`,
+    which inside JSON is the same text.
+    """
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: PathLike, data: bytes) -> Path:
-    """Write `data`, making parent folders as needed; returns the path."""
-    path = Path(path)
-    temporary = _temporary(path)
+    """Write `data`, making parent folders as needed; returns the path.
+
+    A file that is there keeps its mode and, where we may, its owner.
+    """
     with _plain_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        goal = _goal(path)
+        if goal is None:
+            _write_into(path, data)
+        else:
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            with _whole_file(goal, data) as temporary:
+                os.replace(temporary, goal)
+            _sync_folder(goal.parent)
+    return Path(path)
+
+
+def create_text(path: PathLike, text: str) -> bool:
+    """Write a file that is not there yet, its folder being there; False where one is.
+
+    Of several processes that try at once exactly one gets True.
+    """
+    goal = Path(path)
+    with _plain_errors(path), _whole_file(goal, text.encode("utf-8", "backslashreplace")) as new:
         try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                # a rename may reach the disk before the content does
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return path
+            os.link(new, goal)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if os.path.lexists(goal):
+                return False
+            os.replace(new, goal)
+    _sync_folder(goal.parent)
+    return True
+
+
+def check_file(path: PathLike) -> None:
+    """Raise the `ConfigError` of `write_bytes` now, before the work whose result goes there."""
+    with _plain_errors(path):
+        goal = _goal(path)
+        if goal is None:
+            return
+        parent = next(p for p in goal.parents if os.path.lexists(p))
+        if not parent.is_dir():
+            raise ConfigError(f"Cannot write {path}: '{parent}' is no folder.")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"Cannot write {path}: no right to write in '{parent}'.")
 
 
 @contextlib.contextmanager
@@ -46,20 +102,149 @@ def new_folder(path: PathLike, replace: bool = False) -> Iterator[Path]:
     """Context of an empty folder that takes the name `path` when the block ends without error.
 
     An existing folder is left alone (`ConfigError` before the block starts) unless `replace`,
-    and even then it goes only after the new one is whole.
+    and even then it goes only after the new one is whole. A symbolic link to a folder stays one.
     """
-    path = Path(path)
-    if os.path.lexists(path) and not (replace and path.is_dir()):
+    if os.path.lexists(path) and not (replace and os.path.isdir(path)):
         raise ConfigError(f"{path} exists already; give another place or remove it first.")
-    temporary = _temporary(path)
+    goal = Path(os.path.realpath(path))
     with _plain_errors(path):
-        temporary.mkdir(parents=True)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        clean(goal.parent)
+        temporary = _temporary(goal)
+        temporary.mkdir()
+        if goal.exists():
+            temporary.chmod(stat.S_IMODE(goal.stat().st_mode))
     try:
         yield temporary
         with _plain_errors(path):
-            _take_name(temporary, path)
+            _take_name(temporary, goal)
+            _sync_folder(goal.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def clean(folder: PathLike) -> None:
+    """Remove what processes that are gone left unfinished in a folder.
+
+    Looked for once per folder and process. A folder that had stepped aside comes back if its
+    successor never arrived.
+    """
+    if (place := os.path.realpath(folder)) in _cleaned:
+        return
+    _cleaned.add(place)
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
+        for entry in list(entries):
+            parts = _TEMPORARY.fullmatch(entry.name)
+            if parts and _left_behind(entry, parts["host"], int(parts["pid"])):
+                _remove(Path(entry.path), Path(place) / parts["name"])
+
+
+_cleaned: set[str] = set()
+
+
+def _goal(path: PathLike) -> Path | None:
+    """The file that a write to `path` replaces, links followed; None for a stream to write into."""
+    try:
+        now = os.stat(path)
+    except FileNotFoundError:
+        return Path(os.path.realpath(path))  # new, or what a dangling link points to
+    if _open_stream(Path(path)) is not None:
+        return None
+    if stat.S_ISDIR(now.st_mode):
+        raise ConfigError(f"Cannot write {path}: is a directory.")
+    if stat.S_ISBLK(now.st_mode) or stat.S_ISSOCK(now.st_mode):
+        kind = "block device" if stat.S_ISBLK(now.st_mode) else "socket"
+        raise ConfigError(f"Cannot write {path}: is a {kind}.")
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+    return Path(os.path.realpath(path)) if stat.S_ISREG(now.st_mode) else None
+
+
+def _open_stream(path: Path) -> int | None:
+    """The number of the open file of this process that `path` names, such as /dev/stdout.
+
+    A shell's `> file` goes on in the file that it opened, so that file must not be replaced.
+    """
+    for _ in range(40):  # the kernel's bound on links
+        folder = os.path.realpath(path.parent)
+        if path.name.isdecimal() and folder in ("/dev/fd", f"/proc/{os.getpid()}/fd"):
+            return int(path.name)
+        if not path.is_symlink():
+            break
+        path = path.parent / os.readlink(path)
+    return None
+
+
+def _write_into(path: PathLike, data: bytes) -> None:
+    number = _open_stream(Path(path))
+    if number is None:
+        number = _open_existing(path)
+    else:
+        sys.stdout.flush()  # what was printed before comes first
+        number = os.dup(number)
+    try:
+        os.set_blocking(number, True)
+        _write_all(number, data)
+    finally:
+        os.close(number)
+
+
+def _open_existing(path: PathLike) -> int:
+    deadline = time.monotonic() + _READER_SECONDS
+    while True:
+        try:
+            # a blocking open of a pipe would wait for its reader for ever
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        if time.monotonic() > deadline:
+            raise ConfigError(f"Cannot write {path}: nobody reads this pipe.")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _whole_file(goal: Path, data: bytes) -> Iterator[Path]:
+    """Context of a temporary file beside `goal` that holds `data` and has the goal's mode."""
+    clean(goal.parent)
+    temporary = _temporary(goal)
+    try:
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                _same_owner_and_mode(number, os.stat(goal))
+            _write_all(number, data)
+            # a rename may reach the disk before the content does
+            os.fsync(number)
+        finally:
+            os.close(number)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _same_owner_and_mode(number: int, old: os.stat_result) -> None:
+    new = os.fstat(number)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        with contextlib.suppress(OSError):  # only root may give a file away
+            os.fchown(number, old.st_uid, old.st_gid)
+    os.fchmod(number, stat.S_IMODE(old.st_mode))
+
+
+def _write_all(number: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(number, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk, where the file system can."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def _take_name(temporary: Path, path: Path) -> None:
@@ -67,24 +252,65 @@ def _take_name(temporary: Path, path: Path) -> None:
         os.rename(temporary, path)
         return
     # a folder with content cannot be renamed over: the old one steps aside, and back on failure
-    aside = _temporary(path)
+    aside = _temporary(path, "old")
     os.rename(path, aside)
     try:
         os.rename(temporary, path)
-    except OSError:
+    except BaseException:
         os.rename(aside, path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+def _temporary(path: Path, suffix: str = "tmp") -> Path:
+    # an old folder is found again by its whole name; others are only to be recognised
+    name = path.name if suffix == "old" else path.name[:_NAME_CHARACTERS]
+    return path.with_name(f".{name}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{suffix}")
+
+
+@functools.cache
+def _host() -> str:
+    """Eight digits for who shares our process numbers: the machine, and the container in it."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return hashlib.sha256(f"{socket.gethostname()}/{space}".encode()).hexdigest()[:8]
+
+
+def _left_behind(entry: os.DirEntry[str], host: str, pid: int) -> bool:
+    if host != _host():
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _FOREIGN_SECONDS
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+def _remove(path: Path, goal: Path) -> None:
+    if path.suffix == ".old" and not os.path.lexists(goal):
+        os.rename(path, goal)
+    elif path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def _plain_errors(path: PathLike) -> Iterator[None]:
     try:
         yield
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigError(f"Cannot write {path}: {reason.lower()}.") from error
+    except ConfigError:
+        raise
+    except OSError as error:
+        kinds = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+        if isinstance(error, kinds) or error.errno in _USERS_ERRORS:
+            reason = error.strerror or type(error).__name__
+            raise ConfigError(f"Cannot write {path}: {reason.lower()}.") from error
+        if error.errno is None:
+            raise
+        # the temporary name would tell nobody what could not be written
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -19,6 +19,7 @@ import numpy as np
 from synthsae_jax import registry
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.io import atomic
+from synthsae_jax.io.names import file_name
 
 _EXACT_INTEGERS = 2.0**53
 
@@ -74,7 +75,7 @@ def config_hash(value: Any) -> str:
 def store_config(folder: str | os.PathLike[str], value: Any) -> str:
     """Write `configs/<hash>.json` below the result folder unless it is there; returns the hash."""
     digest = config_hash(value)
-    path = Path(folder) / "configs" / f"{digest}.json"
+    path = _path(folder, digest)
     if not path.exists():
         text = json.dumps(canonical(value), sort_keys=True, indent=2, ensure_ascii=False)
         atomic.write_text(path, text + "\n")
@@ -83,7 +84,7 @@ def store_config(folder: str | os.PathLike[str], value: Any) -> str:
 
 def load_config(folder: str | os.PathLike[str], digest: str) -> Any:
     """The stored config of this hash, as JSON types; `ConfigError` where missing or altered."""
-    path = Path(folder) / "configs" / f"{digest}.json"
+    path = _path(folder, digest)
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -93,6 +94,11 @@ def load_config(folder: str | os.PathLike[str], digest: str) -> Any:
     if config_hash(value) != digest:
         raise ConfigError(f"{path}: its content has another hash than its name says.")
     return value
+
+
+def _path(folder: str | os.PathLike[str], digest: str) -> Path:
+    # a hash that is read from a row or a manifest may be anything
+    return Path(folder) / "configs" / f"{file_name(digest)}.json"
 
 
 def registered_name(entry: Any) -> str:

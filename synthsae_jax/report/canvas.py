@@ -25,6 +25,7 @@ from matplotlib.text import Text
 
 from synthsae_jax.errors import ConfigError, check_choice
 from synthsae_jax.io import atomic, results
+from synthsae_jax.io.names import file_name
 from synthsae_jax.report import style
 
 FORMATS = ("svg", "pdf", "png")
@@ -75,7 +76,11 @@ def save(
     name: str,
     formats: Sequence[str] = ("svg",),
 ) -> list[Path]:
-    """Write `name.<format>` for each format, and `name.csv` with the numbers; returns the paths."""
+    """Write `name.<format>` for each format, and `name.csv` with the numbers; returns the paths.
+
+    A name that is no plain file name (it may come from a row) is made one.
+    """
+    name = file_name(name)
     for form in formats:
         check_choice("figure format", form, FORMATS)
     paths = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synthsae_jax.io import atomic
+from synthsae_jax.io.names import file_name
 from synthsae_jax.report import page_style, tables
 from synthsae_jax.report.canvas import Plot, to_svg
 
@@ -108,7 +109,7 @@ def _figure(figure: Captioned | Plot, number: str) -> str:
         f'<figure><div class="wide">{to_svg(shown.plot)}</div>'
         f"<figcaption>{caption}</figcaption>"
         "<details><summary>The numbers in this figure</summary>"
-        f'<p><a download="{html.escape(shown.name)}.csv" href="data:text/csv;base64,{link}">'
+        f'<p><a download="{file_name(shown.name)}.csv" href="data:text/csv;base64,{link}">'
         f'Save as CSV</a></p><div class="wide">{numbers}</div>'
         f"{more if len(rows) > _SHOWN_ROWS else ''}</details></figure>"
     )

@@ -6,14 +6,13 @@ import csv
 import dataclasses
 import json
 import math
-import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.io import atomic, configs, results, rows
+from synthsae_jax.io import configs, results, rows
 from synthsae_jax.registry import Registry
 
 
@@ -295,65 +294,6 @@ def test_configs_are_stored_once_and_checked_on_reading(tmp_path):
         configs.load_config(tmp_path, digest)
     with pytest.raises(ConfigError, match="no config"):
         configs.load_config(tmp_path, "0" * 64)
-
-
-# --- atomic writing -------------------------------------------------------------------------
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
-    path = atomic.write_text(tmp_path / "a.txt", "old")
-
-    def no_rename(*_):
-        raise OSError("disk gone")
-
-    monkeypatch.setattr(os, "replace", no_rename)
-    with pytest.raises(OSError, match="disk gone"):
-        atomic.write_text(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_appears_only_when_it_is_whole(tmp_path):
-    path = tmp_path / "out"
-
-    def interrupted():
-        with atomic.new_folder(path) as folder:
-            (folder / "half").write_text("x")
-            assert not path.exists()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-    with atomic.new_folder(path) as folder:
-        (folder / "whole").write_text("x")
-    assert [p.name for p in path.iterdir()] == ["whole"]
-
-
-def test_an_existing_folder_is_replaced_only_when_told_and_only_when_whole(tmp_path):
-    path = tmp_path / "out"
-    with atomic.new_folder(path) as folder:
-        (folder / "first").write_text("x")
-    with pytest.raises(ConfigError, match="exists already"), atomic.new_folder(path):
-        pytest.fail("the block must not start")
-
-    def failed():
-        with atomic.new_folder(path, replace=True):
-            raise RuntimeError("half way")
-
-    with pytest.raises(RuntimeError, match="half way"):
-        failed()
-    assert [p.name for p in path.iterdir()] == ["first"]
-    with atomic.new_folder(path, replace=True) as folder:
-        (folder / "second").write_text("x")
-    assert [p.name for p in path.iterdir()] == ["second"]
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_place_that_cannot_be_written_is_the_users_error(tmp_path):
-    blocker = atomic.write_text(tmp_path / "file", "x")
-    for place in (blocker / "a.txt", tmp_path):
-        with pytest.raises(ConfigError, match="Cannot write"):
-            atomic.write_text(place, "x")
-    with pytest.raises(ConfigError, match="Cannot write"), atomic.new_folder(blocker / "a"):
-        pytest.fail("the block must not start")
+    (tmp_path / "outside.json").write_text("{}")
+    with pytest.raises(ConfigError, match="no config"):
+        configs.load_config(tmp_path, "../outside")

@@ -255,3 +255,11 @@ def test_letters_in_every_colour_can_be_read():
     assert style.for_text("#0072b2") == "#0072b2"
     # black on white is 21 : 1 by definition
     assert 1.05 / (style._luminance(0.0, 0.0, 0.0) + 0.05) == pytest.approx(21)
+
+
+@pytest.mark.parametrize("name", ["/../../x", "../x", "/etc/x", "a/b", ".x", "quadrants-/../../x"])
+def test_a_name_from_a_row_stays_inside_the_folder(tmp_path, name):
+    out = tmp_path / "deep" / "figures"
+    paths = canvas.save(PLOTS["matrix"]("page"), out, name, ["svg"])
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == set(paths)
+    assert {p.parent for p in paths} == {out}

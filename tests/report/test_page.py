@@ -10,6 +10,7 @@ import pytest
 
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.io import manifest, results, rows
+from synthsae_jax.io.names import file_name
 from synthsae_jax.report import figures, folder_page, page, tables
 
 EVIL = '<script>alert("x")</script> & more'
@@ -87,7 +88,7 @@ def test_everything_given_is_escaped():
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 10
     downloads = [a["download"] for tag, a in found.tags if tag == "a"]
-    assert downloads == ['na"me.csv', "figure.csv"]
+    assert downloads == [file_name('na"me') + ".csv", "figure.csv"]
 
 
 def test_nothing_is_fetched():
