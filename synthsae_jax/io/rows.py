@@ -72,6 +72,11 @@ FACTOR = "factor_"  # prefix of a benchmark's own columns: factor_sharing, facto
 REFERENCES = ("chance", "ceiling")
 
 
+def column(name: str) -> str:
+    """The column of a name: itself, or that of the factor."""
+    return name if name in COLUMNS or name.startswith(FACTOR) else FACTOR + name
+
+
 def make_row(
     *, benchmark: str, run_id: str, step: int, metric: str, value: float | None, **more: Any
 ) -> Row:

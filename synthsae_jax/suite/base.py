@@ -53,6 +53,7 @@ class Benchmark:
     by: tuple[str, ...]  # columns that tell the settings of its table apart
     metrics: tuple[str, ...]  # shown in its table, in order
     claims: tuple[Claim, ...] = ()  # judged when a run is complete
+    design: Any = None  # the `Design` that it was made from
 
     def spec(self, scale: str, salt: str) -> dict[str, Any]:
         """What is hashed into the manifest: everything that decides the numbers."""

@@ -13,25 +13,22 @@ from typing import Any
 from synthsae_jax import stats
 from synthsae_jax.io import atomic
 from synthsae_jax.io.rows import Row
+from synthsae_jax.suite.quantity import Estimate, Observed, Quantity
 
 VERDICTS = "verdicts.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A hypothesis about a mean over worlds, with what it takes to settle it (PROTOCOL 4).
-
-    `estimate(rows)` gives one value per unit, the unit being what was drawn independently: the
-    world, unless the claim is about one. NaN is a unit without a defined value.
-    """
+    """A hypothesis about a quantity's mean over worlds, with what it takes to settle it."""
 
     name: str  # "H1a"
     statement: str  # one sentence, as a person would say it
-    quantity: str  # what `estimate` gives, in words
-    estimate: Callable[[Sequence[Row]], Mapping[Hashable, float]]
-    smallest_effect: float  # its sign is the direction
-    margin: float
-    changes: str  # what would change the verdict
+    quantity: Quantity | str  # (text: what `estimate` gives, for experiments without quantities)
+    estimate: Callable[[Sequence[Row]], Mapping[Hashable, float]] | None = None
+    smallest_effect: float = dataclasses.field(kw_only=True)  # its sign is the direction
+    margin: float = dataclasses.field(kw_only=True)
+    changes: str = dataclasses.field(kw_only=True)  # what would change the verdict
     kind: str = "effect"  # or "equivalent", "noninferior": see `stats.verdict`
     family: str = "primary"  # Holm's correction acts within a family
 
@@ -40,9 +37,30 @@ class Claim:
 
     def spec(self) -> dict[str, Any]:
         """What is hashed with the benchmark, so that it can't be moved once data are seen."""
-        given = dataclasses.asdict(self)
-        # a function has no stable text; what it gives is said by `quantity`
-        return {name: value for name, value in given.items() if name != "estimate"}
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        # a function has no stable text; what it gives is said in words
+        del fields["estimate"]
+        if isinstance(self.quantity, Quantity):
+            needs = [dataclasses.asdict(need) for need in self.quantity.needs]
+            fields["quantity"] = {"title": self.quantity.title, "needs": needs}
+        return fields
+
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What it reads."""
+        return (self.quantity,) if isinstance(self.quantity, Quantity) else ()
+
+    @property
+    def said(self) -> str:
+        """What the number is, in words."""
+        return self.quantity.title if isinstance(self.quantity, Quantity) else self.quantity
+
+    def by_unit(self, rows: Observed) -> tuple[Mapping[Hashable, float], Estimate | None]:
+        """One value per unit, and where it comes from a quantity the whole estimate."""
+        if isinstance(self.quantity, Quantity):
+            estimate = rows.estimate(self.quantity)
+            return estimate.by_unit, estimate
+        assert self.estimate is not None
+        return self.estimate(rows.rows), None
 
 
 def judge(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -52,11 +70,12 @@ def judge(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
     where nothing is decided. `detectable` is the difference from 0 that so many units would find
     four times out of five.
     """
-    intervals, units = {}, {}
+    intervals: dict[str, stats.Interval] = {}
+    estimates: dict[str, Estimate | None] = {}
+    observed = Observed(rows)
     for claim in claims:
-        found = claim.estimate(rows)
-        units[claim.name] = list(found)
-        intervals[claim.name] = stats.nested_interval(list(found.values()), units[claim.name])
+        by_unit, estimates[claim.name] = claim.by_unit(observed)
+        intervals[claim.name] = stats.nested_interval(list(by_unit.values()), list(by_unit))
     decided: dict[str, str] = {}
     for family in dict.fromkeys(claim.family for claim in claims):
         members = {c.name: c for c in claims if c.family == family}
@@ -65,7 +84,10 @@ def judge(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
             for name, c in members.items()
         }
         decided |= stats.family_verdicts({name: intervals[name] for name in members}, tests)
-    return [_record(claim, intervals[claim.name], decided[claim.name]) for claim in claims]
+    return [
+        _record(claim, intervals[claim.name], decided[claim.name], estimates[claim.name])
+        for claim in claims
+    ]
 
 
 def write_verdicts(
@@ -80,8 +102,17 @@ def write_verdicts(
     return atomic.write_text(Path(folder) / VERDICTS, text + "\n")
 
 
-def _record(claim: Claim, interval: stats.Interval, decided: str) -> dict[str, Any]:
+def _record(
+    claim: Claim, interval: stats.Interval, decided: str, estimate: Estimate | None
+) -> dict[str, Any]:
     number = lambda v: None if v is None or not math.isfinite(v) else float(v)
+    rests = {}
+    if estimate is not None:
+        rests = {
+            "defined": estimate.defined,
+            "observations": estimate.total,
+            "reason": estimate.reason,
+        }
     return {
         "hypothesis": claim.name,
         "statement": claim.statement,
@@ -92,11 +123,12 @@ def _record(claim: Claim, interval: stats.Interval, decided: str) -> dict[str, A
         "n": interval.n,
         "method": interval.method,
         "points": [float(p) for p in interval.points],
-        "quantity": claim.quantity,
+        "quantity": claim.said,
         "claim": claim.kind,
         "smallest_effect": claim.smallest_effect,
         "margin": claim.margin,
         "family": claim.family,
         "detectable": number(stats.detectable_effect(interval)),
         "would_change": claim.changes,
+        **rests,
     }

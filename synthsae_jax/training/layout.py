@@ -94,11 +94,27 @@ def runs_at_once(
         return 2**31 - 1
     params = jax.eval_shape(sae.init, jax.random.key(0))
     weights = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    shared, each = _bytes(weights, batch_size, sae.d_sae)
+    return max(1, int((_MEMORY_SHARE * available - shared) / (each * n_instances)))
+
+
+def program_bytes(
+    weights: float, batch_size: int, d_sae: int, n_instances: int, n_runs: int
+) -> float:
+    """Bytes that a training of [I, R] runs takes, `weights` bytes each."""
+    shared, each = _bytes(weights, batch_size, d_sae)
+    return shared + each * n_instances * n_runs
+
+
+def _bytes(weights: float, batch_size: int, d_sae: int) -> tuple[float, float]:
+    """Bytes of a program whatever its runs, and of each run: its copies of the weights.
+
+    A batch's arrays are there once where runs take turns, and for every run side by side.
+    """
     device = DEVICES.get(jax.default_backend(), _OTHERS)
-    batch = 4 * _BATCH_ARRAYS * batch_size * sae.d_sae
-    each = _COPIES * weights + (0 if device.in_turn else batch)
-    left = _MEMORY_SHARE * available - (batch if device.in_turn else 0)
-    return max(1, int(left / (each * n_instances)))
+    batch = 4.0 * _BATCH_ARRAYS * batch_size * d_sae
+    copies = _COPIES * weights
+    return (batch, copies) if device.in_turn else (0.0, copies + batch)
 
 
 def memory() -> float | None:

@@ -14,10 +14,19 @@ import numpy as np
 from synthsae_jax import matching, similarity
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import Matching, PairCounts
+<<<<<<< HEAD
 from synthsae_jax.protocols import run_protocol
 from synthsae_jax.protocols.base import Context
 from synthsae_jax.protocols.rules import PairView, rules
 from synthsae_jax.suite import table
+=======
+from synthsae_jax.matching.report import why_undefined
+from synthsae_jax.suite import table
+from synthsae_jax.suite.observation import Number
+from synthsae_jax.suite.protocols import run_protocol
+from synthsae_jax.suite.protocols.base import Context
+from synthsae_jax.suite.rules import PairView, rules
+>>>>>>> 2b453e9 (wip engine)
 from synthsae_jax.suite.study.readings import Reading
 from synthsae_jax.worlds import Instance, World
 
@@ -27,16 +36,6 @@ _POINTS = 32
 ALL_RULES = ("best_correlation_0.1", "decoder_cosine_0.7_raw", "decoder_cosine_0.7_aligned")
 RELATIONAL = ("svcca", "svcca_rank1", "cka_debiased", "rsa", "procrustes", "mutual_knn")
 TRUTH = "truth"
-
-
-@dataclasses.dataclass(frozen=True)
-class Number:
-    """One value of a pair: `variant` is who says it, `metric` what is said."""
-
-    variant: str
-    metric: str
-    value: float
-    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,15 +106,17 @@ def truth_numbers(pair: Pair) -> list[Number]:
     report = pair.report(nothing)
     least, most = pair.true_band()
     present = [np.asarray(instance.present) for instance in pair.instances]
+    why, dead = why_undefined(report), "all latents of a side are dead"
+    of_report = lambda name: Number(TRUTH, name, report[name], why.get(name, ""))
     return [
-        Number(TRUTH, "true_universality", report["true_universality"]),
-        Number(TRUTH, "true_universality_least", least),
-        Number(TRUTH, "true_universality_most", most),
+        of_report("true_universality"),
+        Number(TRUTH, "true_universality_least", least, dead),
+        Number(TRUTH, "true_universality_most", most, dead),
         Number(TRUTH, "features_shared", float((present[0] & present[1]).sum() / present[0].sum())),
-        *(
-            Number(TRUTH, name, report[name])
-            for name in ("shared_recovery", "shared_recovery_chance", "n_tracked_a", "n_tracked_b")
-        ),
+        of_report("shared_recovery"),
+        of_report("shared_recovery_chance"),
+        of_report("n_tracked_a"),
+        of_report("n_tracked_b"),
     ]
 
 
@@ -133,8 +134,13 @@ def rule_numbers(pair: Pair, names: Sequence[str] = ALL_RULES) -> list[Number]:
         base = alive[1] if rule.many_to_one else min(alive)
         declared = report["n_matched"] / base if base else math.nan
         found.append(Number(name, "declared", declared, "all latents of a side are dead"))
-        found += [Number(name, m, report[m], "nothing is matched") for m in REPORTED]
+        found += _reported(name, report)
     return found
+
+
+def _reported(name: str, report: Mapping[str, float]) -> list[Number]:
+    why = why_undefined(dict(report))
+    return [Number(name, m, report[m], why.get(m, "")) for m in REPORTED]
 
 
 def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Number]:
@@ -185,7 +191,7 @@ def protocol_numbers(
         found.append(Number(name, "score", result.value, why))
         if result.matching is not None:
             report = pair.report(result.matching)
-            found += [Number(name, m, report[m], "nothing is matched") for m in REPORTED]
+            found += _reported(name, report)
         if draws:
             why = result.reasons.get("p", "its nulls say nothing about its own number")
             found.append(Number(name, "p", result.p(), why))

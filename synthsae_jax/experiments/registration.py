@@ -1,0 +1,19 @@
+"""Make an experiment known: to the runner by its design, to the reports by its page."""
+
+from __future__ import annotations
+
+from synthsae_jax import report, suite
+from synthsae_jax.suite.design import Design
+
+
+def register(design: Design) -> Design:
+    """Register a design, from this package or from outside, under its id.
+
+    From then on `suite.run`, `list`, `describe`, `explain` and `report` know it.
+    """
+    suite.register(design)
+    name = design.id.split("@")[0]
+    page = design.page
+    if page is not None:
+        report.pages.register(name)(lambda rows, width: page.contents(rows, width, design.claims))
+    return design

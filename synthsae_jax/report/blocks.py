@@ -1,0 +1,396 @@
+"""A page as a list of blocks: what is asked, sentences, tables, curves, dots, matrices, verdicts.
+
+A block names quantities and where to take them; one renderer reads them off the rows and prints
+with each number how many of how many observations it rests on. Where a scale lacks an arm, its
+row, curve or cell is left out; where a number is undefined it says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from synthsae_jax.report import dots, lines, marks, matrix, page, tables
+from synthsae_jax.report.canvas import Plot
+from synthsae_jax.suite.claims import Claim
+from synthsae_jax.suite.quantity import Estimate, Observed, Quantity
+
+Where = Mapping[str, Any]
+EVERYWHERE: Where = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """What a block comes to."""
+
+    tables: tuple[tables.Table, ...] = ()
+    figures: tuple[page.Captioned, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """What a block is drawn from."""
+
+    observed: Observed
+    claims: Sequence[Claim]
+    names: Mapping[str, str]  # what to print instead of a value
+    width: str  # of figures: "page" or "column"
+
+    def estimate(self, quantity: Quantity, where: Where = EVERYWHERE) -> Estimate:
+        """A quantity where columns have these values."""
+        return self.observed.estimate(quantity.at(**where))
+
+    def name(self, value: Any) -> str:
+        """What to print for a value of a column."""
+        return self.names.get(value, str(value)) if isinstance(value, str) else str(value)
+
+
+class Block(Protocol):
+    """A part of a section."""
+
+    def quantities(self) -> Sequence[Quantity]:
+        """Everything that it reads."""
+        ...
+
+    def draw(self, reader: Reader) -> Drawn:
+        """Its tables and figures; nothing where there is nothing to show."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A sentence with numbers: `Finding("Recovery falls by {loss}.", loss=quantity)`.
+
+    `{loss}` prints the estimate with its interval, `{loss:alone}` without, `{loss:.3}` with three
+    digits. Where one is undefined the sentence gives way to the reason.
+    """
+
+    text: str
+    values: Mapping[str, Quantity]
+
+    def __init__(self, text: str, /, **values: Quantity):
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "values", values)
+
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What it reads."""
+        return tuple(self.values.values())
+
+    def say(self, reader: Reader) -> str:
+        """The sentence."""
+        estimates = {name: reader.estimate(q) for name, q in self.values.items()}
+        for estimate in estimates.values():
+            if not estimate.known:
+                return _undefined(estimate)
+        return self.text.format(**estimates)
+
+
+@dataclasses.dataclass(frozen=True)
+class Telling:
+    """A sentence that has to choose its words: `say(reader)` writes it from these quantities."""
+
+    of: tuple[Quantity, ...]
+    write: Callable[[Reader], str]
+
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What it reads."""
+        return self.of
+
+    def say(self, reader: Reader) -> str:
+        """The sentence."""
+        return self.write(reader)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """A table: a row per label, a column per quantity.
+
+    `rows` maps what is printed in front to where the numbers are taken. A row without any
+    observation is left out.
+    """
+
+    head: str  # over the labels
+    rows: Mapping[str, Where]
+    columns: Sequence[Quantity]
+    title: str = ""
+    note: str = ""
+    digits: int | None = None  # None: shares in per cent, others with two
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return [q.at(**where) for where in self.rows.values() for q in self.columns]
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The table."""
+        lines: dict[str, list[Estimate]] = {}
+        for label, where in self.rows.items():
+            estimates = [reader.estimate(q, where) for q in self.columns]
+            if any(estimate.total for estimate in estimates):
+                lines[label] = estimates
+        if not lines:
+            return Drawn()
+        heads = _distinct_heads([q.title for q in self.columns])
+        records = [
+            {
+                self.head: reader.name(label),
+                **{h: self._cell(e) for h, e in zip(heads, estimates, strict=True)},
+            }
+            for label, estimates in lines.items()
+        ]
+        note = " ".join(part for part in (self.note, _rests(lines.values())) if part)
+        return Drawn(tables=(tables.plain(records, title=self.title, note=note),))
+
+    def _cell(self, estimate: Estimate) -> str:
+        if not estimate.total:
+            return ""
+        if not estimate.known:
+            return f"undefined: {estimate.reason}"
+        text = f"{estimate:.{self.digits}}" if self.digits is not None else f"{estimate}"
+        partial = estimate.defined < estimate.total
+        return f"{text} ({estimate.defined} of {estimate.total})" if partial else text
+
+
+Level = Quantity | float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """One number of a figure: in which panel, with which label, what of.
+
+    `x` is where it stands on a curve: a number, a text, or a quantity that is measured there.
+    """
+
+    panel: str
+    label: str
+    of: Quantity
+    x: Any = None
+    chance: Level = None
+    ceiling: Level = None
+
+    def quantities(self) -> list[Quantity]:
+        """What it reads."""
+        return [q for q in (self.of, self.x, self.chance, self.ceiling) if isinstance(q, Quantity)]
+
+    def record(self, reader: Reader, **columns: Any) -> dict[str, Any] | None:
+        """For a figure; None where the number is undefined."""
+        estimate = reader.estimate(self.of)
+        if not estimate.known:
+            return None
+        levels = {"chance": self.chance, "ceiling": self.ceiling}
+        values = {name: _level(reader, level) for name, level in levels.items()}
+        drawn = {name: value for name, value in values.items() if value is not None}
+        return estimate.record(**columns, **drawn)
+
+
+def across(
+    quantities: Sequence[Quantity],
+    rows: Mapping[str, Where],
+    chance: Level = None,
+    ceiling: Level = None,
+) -> list[Mark]:
+    """Marks of dots: a panel per quantity, a row per label; levels are taken where the row is."""
+    at = lambda level, where: level.at(**where) if isinstance(level, Quantity) else level
+    return [
+        Mark(q.title, row, q.at(**where), None, at(chance, where), at(ceiling, where))
+        for q in quantities
+        for row, where in rows.items()
+    ]
+
+
+def along(
+    column: str,
+    values: Iterable[Any],
+    quantities: Sequence[Quantity],
+    series: Mapping[str, Where] | None = None,
+    panels: Mapping[str, Where] | None = None,
+) -> list[Mark]:
+    """Marks of a curve against the values of a column.
+
+    A panel per quantity with a line per series; where `panels` are told, a panel for each of them
+    with a line per quantity.
+    """
+    values = list(values)
+    if panels is not None:
+        return [
+            Mark(panel, q.title, q.at(**where, **{column: x}), x)
+            for panel, where in panels.items()
+            for q in quantities
+            for x in values
+        ]
+    return [
+        Mark(q.title, name, q.at(**where, **{column: x}), x)
+        for q in quantities
+        for name, where in (series or {"": EVERYWHERE}).items()
+        for x in values
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Numbers against a factor or a measured quantity: a line per label, panel by panel.
+
+    A panel of single points is left out, since a point alone shows no course.
+    """
+
+    name: str  # of its file
+    x: str  # what the axis is called
+    marks: Sequence[Mark]
+    caption: str
+    log_x: bool = False
+    limits: Mapping[str, tuple[float, float]] | None = None
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return [q for mark in self.marks for q in mark.quantities()]
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The figure."""
+        records = []
+        at: dict[tuple[str, str], set[Any]] = {}
+        for mark in self.marks:
+            x = mark.x
+            if isinstance(x, Quantity):
+                measured = reader.estimate(x)
+                x = round(measured.value, 3) if measured.known else None
+            record = mark.record(reader, **{self.x: x, "series": mark.label, "metric": mark.panel})
+            if record is not None and x is not None:
+                records.append(record)
+                at.setdefault((mark.panel, mark.label), set()).add(x)
+        courses = {panel for (panel, _), places in at.items() if len(places) > 1}
+        records = [record for record in records if record["metric"] in courses]
+        if not records:
+            return Drawn()
+        plot = lines.line_plot(
+            records,
+            self.x,
+            "series",
+            width=reader.width,
+            log_x=self.log_x,
+            limits=self.limits,
+            names=reader.names,
+        )
+        return _figure(plot, self.caption, self.name, records)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dots:
+    """Numbers by group: a row per label, panel by panel, with chance and ceiling."""
+
+    name: str
+    marks: Sequence[Mark]
+    caption: str
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return [q for mark in self.marks for q in mark.quantities()]
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The figure."""
+        drawn = [m.record(reader, group=m.label, metric=m.panel) for m in self.marks]
+        records = [record for record in drawn if record is not None]
+        if not records:
+            return Drawn()
+        plot = dots.dot_plot(records, "group", width=reader.width, names=reader.names)
+        return _figure(plot, self.caption, self.name, records)
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """Numbers as a shaded table: the panel of a mark is its row, its label the column."""
+
+    name: str
+    marks: Sequence[Mark]
+    caption: str
+    limits: tuple[float, float] = (0.0, 1.0)
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return [q for mark in self.marks for q in mark.quantities()]
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The figure."""
+        drawn = [m.record(reader, row=m.panel, column=m.label) for m in self.marks]
+        records = [record for record in drawn if record is not None]
+        if not records:
+            return Drawn()
+        plot = matrix.matrix_plot(
+            records,
+            "row",
+            "column",
+            width=reader.width,
+            limits=self.limits,
+            names=reader.names,
+        )
+        return _figure(plot, self.caption, self.name, records)
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure of an experiment's own: `plot(reader)`, None where there is nothing to show."""
+
+    name: str
+    of: Sequence[Quantity]
+    plot: Callable[[Reader], Plot | None]
+    caption: str
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return self.of
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The figure."""
+        plot = self.plot(reader)
+        return Drawn() if plot is None else _figure(plot, self.caption, self.name, ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """A table of an experiment's own: `table(reader)`, None where there is nothing to show."""
+
+    of: Sequence[Quantity]
+    table: Callable[[Reader], tables.Table | None]
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return self.of
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The table."""
+        table = self.table(reader)
+        return Drawn() if table is None else Drawn(tables=(table,))
+
+
+def _level(reader: Reader, level: Level) -> float | None:
+    if not isinstance(level, Quantity):
+        return level
+    estimate = reader.estimate(level)
+    return estimate.value if estimate.known else None
+
+
+def _figure(plot: Plot, caption: str, name: str, records: Sequence[Mapping[str, Any]]) -> Drawn:
+    text = f"{caption} {marks.READING}" if records else caption
+    return Drawn(figures=(page.Captioned(plot, text, name),))
+
+
+def _rests(lines: Iterable[Sequence[Estimate]]) -> str:
+    counts = sorted({e.total for estimates in lines for e in estimates if e.total})
+    if not counts:
+        return ""
+    spread = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    each = "observation" if counts[-1] == 1 else "observations"
+    return f"Each number rests on {spread} {each}, on all of them unless it says on how many."
+
+
+def _undefined(estimate: Estimate) -> str:
+    title = estimate.quantity.title
+    return f"{title[:1].upper()}{title[1:]} is undefined: {estimate.reason}."
+
+
+def _distinct_heads(titles: Sequence[str]) -> list[str]:
+    """Titles as columns of one table; of equal ones the later get a number."""
+    heads: list[str] = []
+    for title in titles:
+        copies = sum(head.startswith(title) for head in heads)
+        heads.append(f"{title} ({copies + 1})" if title in heads else title)
+    return heads

@@ -1,0 +1,334 @@
+"""Numbers with names: what a claim, a table, a curve or a sentence reads off the rows.
+
+Every reader of rows goes through a `Quantity`, so that a number of a page leads to one definition,
+says over what it is taken, and how many of how many observations it rests on.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthsae_jax import stats
+from synthsae_jax.io.rows import COLUMNS, Row, column
+
+Name = tuple[str, str]  # (metric, variant)
+Where = tuple[tuple[str, tuple[Any, ...]], ...]  # column -> the values that fit
+
+# what tells observations apart: all but the number itself and when and where it was made
+_NOT_IDENTITY = {
+    "metric",
+    "variant",
+    "value",
+    "status",
+    "reason",
+    "n_eval",
+    "commit",
+    "jax_version",
+    "device",
+    "created_at",
+}
+_IDENTITY = tuple(name for name in COLUMNS if name not in _NOT_IDENTITY)
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Rows that a quantity reads: of one name, where columns have one of some values.
+
+    `beside` are names that must be defined on the same observation; else it does not count.
+    """
+
+    metric: str
+    variant: str = ""
+    where: Where = ()
+    beside: tuple[Name, ...] = ()
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """All (metric, variant) that are read."""
+        return ((self.metric, self.variant), *self.beside)
+
+    def at(self, where: Where) -> Need:
+        """The same rows, fewer of them: a column that is already fixed keeps its value."""
+        fixed = {name for name, _ in self.where}
+        more = tuple(item for item in where if item[0] not in fixed)
+        return dataclasses.replace(self, where=(*self.where, *more))
+
+
+class Values:
+    """The rows of one need in one unit: `values` float [n], NaN where undefined."""
+
+    def __init__(self, rows: Sequence[Row], counts: Sequence[bool]):
+        self.rows = tuple(row for row, counted in zip(rows, counts, strict=True) if counted)
+        self.values = np.array(
+            [math.nan if row["value"] is None else row["value"] for row in self.rows], np.float64
+        )
+        self.total = len(rows)
+        reasons = [row["reason"] for row in self.rows if row["value"] is None]
+        self.reasons = collections.Counter(reasons)
+
+    @property
+    def defined(self) -> np.ndarray:
+        """The finite values."""
+        return self.values[np.isfinite(self.values)]
+
+    def mean(self) -> float:
+        """Mean of the defined values; NaN where there is none."""
+        defined = self.defined
+        return float(defined.mean()) if defined.size else math.nan
+
+    def by(self, *columns: str) -> dict[Any, float]:
+        """Mean of the defined values by a column (by several: by tuples of their values)."""
+        names = [column(name) for name in columns]
+        groups: dict[Any, list[float]] = {}
+        for row, value in zip(self.rows, self.values, strict=True):
+            at = tuple(row.get(name) for name in names)
+            groups.setdefault(at[0] if len(at) == 1 else at, []).append(value)
+        return {at: float(np.nanmean(v)) for at, v in groups.items() if np.isfinite(v).any()}
+
+
+def mean(values: Values) -> float:
+    """The default `of_world`: the mean of the defined values."""
+    return values.mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A number of an experiment with its name.
+
+    `of_world(*values)` takes the `Values` of each need in one world (one unit) and gives its
+    number, NaN where undefined; the estimate is the mean over worlds with its interval.
+    """
+
+    name: str  # unique within a design, for files and notes
+    title: str  # what a person calls it; a column's head
+    unit: str  # "share of latents", "log odds", "steps": shares are printed in per cent
+    needs: tuple[Need, ...]
+    of_world: Callable[..., float] = mean
+    units: tuple[str, ...] = ("world_seed",)  # columns that name what was drawn independently
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """All (metric, variant) that it reads."""
+        return tuple(dict.fromkeys(name for need in self.needs for name in need.names))
+
+    def at(self, title: str = "", /, **where: Any) -> Quantity:
+        """The same number of fewer rows: `at(condition="rotated", strength=(0.5, 1.0))`.
+
+        Names are columns, or factors without their prefix; a tuple means any of its values. A
+        column that a need fixes already stays as it is.
+        """
+        fixed = where_of(**where)
+        needs = tuple(need.at(fixed) for need in self.needs)
+        label = ",".join(f"{name.removeprefix('factor_')}={_label(v)}" for name, v in fixed)
+        name = f"{self.name}[{label}]" if label else self.name
+        return dataclasses.replace(self, name=name, title=title or self.title, needs=needs)
+
+    def on_same(self, *others: Quantity) -> Quantity:
+        """The same number from those observations alone on which the others are defined too."""
+        beside = tuple(dict.fromkeys(name for other in others for name in other.names))
+        needs = tuple(
+            dataclasses.replace(
+                need,
+                beside=tuple(n for n in (*need.beside, *beside) if n != (need.metric, need.variant)),
+            )
+            for need in self.needs
+        )
+        return dataclasses.replace(self, needs=needs)
+
+    def called(self, title: str, unit: str = "") -> Quantity:
+        """The same number under another title."""
+        return dataclasses.replace(self, title=title, unit=unit or self.unit)
+
+    def __sub__(self, other: Quantity) -> Quantity:
+        return combined(
+            lambda a, b: a - b,
+            self,
+            other,
+            name=f"{self.name} - {other.name}",
+            title=f"{self.title} less {other.title}",
+        )
+
+    def over(self, rows: Observed | Sequence[Row]) -> Estimate:
+        """The estimate from these rows."""
+        observed = rows if isinstance(rows, Observed) else Observed(rows)
+        return observed.estimate(self)
+
+
+def number(metric: str, variant: str = "", *, title: str = "", unit: str = "", **where: Any) -> Quantity:
+    """The plainest quantity: the mean of one number over the observations that fit."""
+    name = f"{metric}/{variant}" if variant else metric
+    need = Need(metric, variant)
+    return Quantity(name, title or name, unit, (need,)).at(**where)
+
+
+def combined(
+    of: Callable[..., float], *parts: Quantity, name: str, title: str, unit: str = ""
+) -> Quantity:
+    """`of(value of each part)`, world by world: a difference, a ratio, a largest of several."""
+    ends = np.cumsum([0, *(len(part.needs) for part in parts)])
+
+    def of_world(*values: Values) -> float:
+        each = [part.of_world(*values[i:j]) for part, i, j in zip(parts, ends, ends[1:])]
+        return of(*each)
+
+    needs = tuple(need for part in parts for need in part.needs)
+    return Quantity(name, title, unit or parts[0].unit, needs, of_world, parts[0].units)
+
+
+def on_same(*quantities: Quantity) -> tuple[Quantity, ...]:
+    """Each of them from the observations on which all are defined, so that they compare."""
+    return tuple(q.on_same(*(other for other in quantities if other is not q)) for q in quantities)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A quantity's number: mean over units with its interval, and what it rests on."""
+
+    quantity: Quantity
+    by_unit: Mapping[Hashable, float]
+    interval: stats.Interval
+    defined: int  # observations with a value
+    total: int  # observations in all, defined or not
+    reasons: Mapping[str, int]  # why the others have none
+
+    @property
+    def value(self) -> float:
+        """The mean over units; NaN where undefined."""
+        return self.interval.estimate
+
+    @property
+    def known(self) -> bool:
+        """Is there a number?"""
+        return math.isfinite(self.value)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no number, in words; empty where there is one."""
+        if self.known:
+            return ""
+        if not self.total:
+            return "nothing was observed"
+        most = max(self.reasons, key=lambda r: self.reasons[r], default="")
+        return most or "too few observations are defined"
+
+    def record(self, **columns: Any) -> dict[str, Any]:
+        """One record for a figure."""
+        ends = {"estimate": self.value, "lo": self.interval.lo, "hi": self.interval.hi}
+        counts = {"defined": self.defined, "observations": self.total}
+        return {**columns, **ends, "points": self.interval.points, **counts}
+
+    def __format__(self, spec: str) -> str:
+        """In print. "" with its interval, "alone" without; shares are printed in per cent.
+
+        `.3` (and `.3 alone`) sets the digits.
+        """
+        words = spec.split()
+        digits = next((int(w[1:]) for w in words if w.startswith(".")), None)
+        share = self.quantity.unit.startswith("share") and digits is None
+        if not self.known:
+            return "undefined"
+        show = lambda v: f"{100 * v:.0f}" if share else f"{v:.{2 if digits is None else digits}f}"
+        text = show(self.value) + (" %" if share else "")
+        lo, hi = self.interval.lo, self.interval.hi
+        if "alone" in words or lo is None or hi is None:
+            return text
+        return f"{text} [{show(lo)}, {show(hi)}]"
+
+
+class Observed:
+    """The rows of a folder, found by name; what quantities are read from."""
+
+    def __init__(self, rows: Iterable[Row]):
+        self.rows = tuple(rows)
+        self._by_name: dict[Name, list[Row]] = {}
+        for row in self.rows:
+            self._by_name.setdefault((row["metric"], row["variant"]), []).append(row)
+        self._factors = tuple(
+            sorted({name for row in self.rows for name in row if name not in COLUMNS})
+        )
+        self._defined: dict[Name, set[tuple[Any, ...]]] = {}
+
+    def select(self, need: Need) -> list[Row]:
+        """The rows of a need."""
+        rows = self._by_name.get((need.metric, need.variant), [])
+        return [row for row in rows if fits(row, need.where)]
+
+    def values_of(self, name: str) -> list[Any]:
+        """The values of a column (or factor) in order of appearance, without empty ones."""
+        at = column(name)
+        values = dict.fromkeys(row.get(at) for row in self.rows)
+        return [value for value in values if value is not None and value != ""]
+
+    def estimate(self, quantity: Quantity) -> Estimate:
+        """`Quantity.over`."""
+        parts = [self._by_unit(need, quantity.units) for need in quantity.needs]
+        units = dict.fromkeys(unit for part in parts for unit in part)
+        nothing = Values((), ())
+        by_unit: dict[Hashable, float] = {}
+        for unit in units:
+            by_unit[unit] = float(quantity.of_world(*(p.get(unit, nothing) for p in parts)))
+        every = [values for part in parts for values in part.values()]
+        return Estimate(
+            quantity=quantity,
+            by_unit=by_unit,
+            interval=stats.mean_interval(list(by_unit.values())),
+            defined=sum(values.defined.size for values in every),
+            total=sum(values.total for values in every),
+            reasons=sum((values.reasons for values in every), collections.Counter()),
+        )
+
+    def _by_unit(self, need: Need, units: Sequence[str]) -> dict[Hashable, Values]:
+        groups: dict[Hashable, list[Row]] = {}
+        for row in self.select(need):
+            unit = tuple(row.get(name) for name in units)
+            groups.setdefault(unit[0] if len(unit) == 1 else unit, []).append(row)
+        return {unit: Values(rows, self._counted(rows, need)) for unit, rows in groups.items()}
+
+    def _counted(self, rows: Sequence[Row], need: Need) -> list[bool]:
+        beside = [self._defined_on(name) for name in need.beside]
+        if not beside:
+            return [True] * len(rows)
+        identities = [self._identity(row) for row in rows]
+        return [all(identity in known for known in beside) for identity in identities]
+
+    def _defined_on(self, name: Name) -> set[tuple[Any, ...]]:
+        if name not in self._defined:
+            rows = self._by_name.get(name, [])
+            self._defined[name] = {self._identity(r) for r in rows if r["value"] is not None}
+        return self._defined[name]
+
+    def _identity(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row.get(name) for name in (*_IDENTITY, *self._factors))
+
+
+def where_of(**where: Any) -> Where:
+    """Columns and the values that fit, from keywords; factors may lack their prefix."""
+    return tuple(
+        (column(name), tuple(value) if isinstance(value, tuple | list | set) else (value,))
+        for name, value in where.items()
+    )
+
+
+def fits(row: Mapping[str, Any], where: Where) -> bool:
+    """Has the row one of the values in each column?"""
+    return all(row.get(name) in values for name, values in where)
+
+
+def reads(quantities: Iterable[Quantity]) -> dict[Name, tuple[Where, ...]]:
+    """Every (metric, variant) that the quantities read, with the `where` of each reader."""
+    wheres: dict[Name, dict[Where, None]] = {}
+    for quantity in quantities:
+        for need in quantity.needs:
+            for name in need.names:
+                wheres.setdefault(name, {})[need.where] = None
+    return {name: tuple(each) for name, each in wheres.items()}
+
+
+def _label(values: tuple[Any, ...]) -> str:
+    return "|".join(map(str, values))
