@@ -31,7 +31,7 @@ FLOORS = (
     {"cli"},
 )
 # what drawing may know of the engine: a benchmark's claims, and who is registered
-RECORDS = {"suite.base", "suite.claims"}
+RECORDS = {"suite.base", "suite.claims", "suite.quantity"}
 # Pages that still stand in the drawing kit and read what their experiment defines: each moves into
 # its experiment's folder. The list is held to be exact, so it can only shrink.
 PAGES = {
@@ -41,7 +41,6 @@ PAGES = {
     "report.engineering_page",
     "report.evolution_page",
     "report.leakage_page",
-    "report.linearity_page",
     "report.matching_page",
     "report.overfitting_page",
     "report.partial_page",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -19,20 +19,19 @@ from synthsae_jax.experiments.registration import register
 from synthsae_jax.registry import Explanation
 from synthsae_jax.report.blocks import Curve, Grid, Mark, Matrix, Reader, Telling, along
 from synthsae_jax.report.design_page import Page, Section
-from synthsae_jax.suite import family
 from synthsae_jax.suite.claims import Claim
 from synthsae_jax.suite.context import Context
 from synthsae_jax.suite.cost import Training
 from synthsae_jax.suite.design import Arm, Design
-from synthsae_jax.suite.families import FamilyPair, family_of, family_pairs
-from synthsae_jax.suite.family import Family
+from synthsae_jax.suite.explained import explained_variance
+from synthsae_jax.suite.families import family_of, family_pairs
 from synthsae_jax.suite.observation import Number, Observation
+from synthsae_jax.suite.pair import Pair, protocol_numbers, rule_numbers, truth_numbers
 from synthsae_jax.suite.quantity import Quantity, combined, number
 from synthsae_jax.suite.scale import Scale, scales_of
 from synthsae_jax.suite.seeds import run_seed
-from synthsae_jax.suite.study.explained import explained_variance
-from synthsae_jax.suite.study.pair import Pair, protocol_numbers, rule_numbers, truth_numbers
-from synthsae_jax.worlds import World
+from synthsae_jax.worlds import World, family
+from synthsae_jax.worlds.family import Family
 
 # rotated, so that scores of aligned directions have something to find; and the zero
 CONDITIONS = (family.ROTATED, family.DISJOINT_INDEPENDENT)
@@ -55,6 +54,7 @@ class LinearityScale(Scale):
     """With the strengths of a departure, and the roots of the one world that has trees."""
 
     roots: int
+    slots: tuple[int, ...] = (16, 40, 40)
     strengths: tuple[float, ...] = (0.0, 0.25, HALF, WHOLE)
 
 
@@ -65,7 +65,6 @@ _SMALL = {
     "roots": 8,
     "mean_l0": 4.0,
     "target_l0": 3.0,
-    "slots": (16, 40, 40),
     "batch_size": 256,
     "dead_window": 100,
     "protocols": ("mppc2024", "song2025"),
@@ -218,7 +217,9 @@ def change(
     """
     here = of.at(condition=condition)
     kinds = DEPARTURES if departure is None else (departure,)
-    single = [here.at(departure=d, strength=strength) - here.at(departure=d, strength=0) for d in kinds]
+    single = [
+        here.at(departure=d, strength=strength) - here.at(departure=d, strength=0) for d in kinds
+    ]
     where = "mean over departures" if departure is None else departure
     return combined(
         lambda *values: float(np.mean(values)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from synthsae_jax import report, suite
+from synthsae_jax import suite
+from synthsae_jax.report.folder_page import pages
 from synthsae_jax.suite.design import Design
 
 
@@ -15,5 +16,5 @@ def register(design: Design) -> Design:
     name = design.id.split("@")[0]
     page = design.page
     if page is not None:
-        report.pages.register(name)(lambda rows, width: page.contents(rows, width, design.claims))
+        pages.register(name)(lambda rows, width: page.contents(rows, width, design.claims))
     return design

@@ -22,8 +22,8 @@ from synthsae_jax.report.experiment_page import (
 )
 from synthsae_jax.report.folder_page import Contents, pages
 from synthsae_jax.stats import mean_interval
+from synthsae_jax.suite.pair import TRUTH
 from synthsae_jax.suite.study import by_world, mean
-from synthsae_jax.suite.study.pair import TRUTH
 
 NAMES = {
     "batchtopk": "BatchTopK",

@@ -20,10 +20,11 @@ p, ul { max-width: 44rem; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th { text-align: left; font-weight: 600; border-bottom: 1.5px solid #222; }
-th, td { padding: .22rem .9rem .22rem 0; vertical-align: top; white-space: nowrap; }
+th, td { padding: .22rem .9rem .22rem 0; vertical-align: top; }
+th { vertical-align: bottom; }
 td { border-bottom: 1px solid #eee; }
 .num { text-align: right; }
-.long { white-space: normal; min-width: 11rem; }
+.long { min-width: 11rem; }
 .note { font-size: .85rem; color: #555; }
 figure { margin: 1.4rem 0 2rem; }
 figure svg { display: block; }
@@ -36,6 +37,15 @@ pre { font-size: .8rem; line-height: 1.45; background: #f7f7f7; padding: 1rem;
 @media (max-width: 40rem) {
   main { padding: 1.2rem .9rem 3rem; }
   h1 { font-size: 1.5rem; }
+  .long { min-width: 0; }
+  /* a row that would be cut off becomes a list of its cells */
+  table.stacks, .stacks tbody, .stacks tr, .stacks td { display: block; }
+  .stacks thead { display: none; }
+  .stacks tr { border-bottom: 1.5px solid #222; padding: .4rem 0; }
+  .stacks td { text-align: left; border: 0; padding: .1rem 0; overflow-wrap: anywhere; }
+  .stacks td::before { content: attr(data-name) ": "; color: #666; }
+  .stacks td:first-child { font-weight: 600; }
+  .stacks td:first-child::before { content: ""; }
 }
 @media print {
   body { font-size: 10pt; }

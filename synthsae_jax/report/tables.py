@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ from synthsae_jax.report.summary import RECORD, Record, summarise
 
 _SENTENCE = 48  # characters from which a column of a page wraps
 _UNBROKEN = 16  # characters of "[-12.34, -12.34]"
+_INTERVAL = re.compile(r"\[[^\]]{1,24}\]")
+# pixels: room for a table on a screen of 1,200 and of 400, by the style sheet's margins, and what
+# a letter and a column's margin take in its smaller type
+PAGE, NARROW = 952.0, 371.0
+_LETTER, _PADDING = 7.4, 14.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,28 +116,51 @@ def to_markdown(source: Table | Iterable[Mapping[str, Any]], **options: Any) -> 
 def to_html(source: Table | Iterable[Mapping[str, Any]], **options: Any) -> str:
     """An HTML table (a fragment) with caption; all text is escaped.
 
-    Cells of numbers have the class "num", those of columns with sentences "long".
+    Cells of numbers have the class "num", those of columns with sentences "long". A table that a
+    telephone would cut off has the class "stacks": there each row becomes a list, for which every
+    cell carries its column's name.
     """
     t = _as_table(source, options)
     long = [any(len(row[i]) > _SENTENCE for row in t.rows) for i in range(len(t.header))]
+    kinds = [
+        ' class="num"' if right else ' class="long"' if sentences else ""
+        for right, sentences in zip(t.numeric, long, strict=True)
+    ]
+    heads = [
+        f'<th scope="col"{kind}>{html.escape(cell)}</th>'
+        for kind, cell in zip(kinds, t.header, strict=True)
+    ]
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        scope = ' scope="col"' if tag == "th" else ""
-        kinds = [
-            ' class="num"' if right else ' class="long"' if sentences else ""
-            for right, sentences in zip(t.numeric, long, strict=True)
-        ]
+    def line(cells: Sequence[str]) -> str:
         texts = [
-            f"<{tag}{scope}{kind}>{html.escape(cell)}</{tag}>"
-            for kind, cell in zip(kinds, cells, strict=True)
+            f'<td{kind} data-name="{html.escape(name)}">{html.escape(_unbroken(cell))}</td>'
+            for kind, name, cell in zip(kinds, t.header, cells, strict=True)
         ]
         return "<tr>" + "".join(texts) + "</tr>"
 
     caption = f"<caption>{html.escape(t.title)}</caption>" if t.title else ""
-    body = "\n".join(line(cells, "td") for cells in t.rows)
+    body = "\n".join(line(cells) for cells in t.rows)
     note = f'<p class="note">{html.escape(t.note)}</p>' if t.note else ""
-    head = line(t.header, "th")
-    return f"<table>{caption}<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>{note}"
+    stacks = ' class="stacks"' if least_width(t) > NARROW else ""
+    return (
+        f"<table{stacks}>{caption}<thead><tr>{''.join(heads)}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody></table>{note}"
+    )
+
+
+def least_width(t: Table) -> float:
+    """Pixels that a table of the page needs at least: the longest piece without a break, summed."""
+    columns = list(zip(t.header, *t.rows, strict=True))
+    pieces = [
+        max((len(word) for cell in column for word in _unbroken(cell).split(" ")), default=0)
+        for column in columns
+    ]
+    return sum(_LETTER * n + _PADDING for n in pieces)
+
+
+def _unbroken(text: str) -> str:
+    """The text with intervals kept in one piece: "0.5 [0.4, 0.6]" breaks before its bracket."""
+    return _INTERVAL.sub(lambda m: m.group().replace(" ", "\u00a0"), text)
 
 
 def to_rich(source: Table | Iterable[Mapping[str, Any]], **options: Any) -> rich.table.Table:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
+from synthsae_jax.suite.design import register
 from synthsae_jax.suite.result import Result
 from synthsae_jax.suite.runner import execute
 from synthsae_jax.suite.runner import plan as _plan
@@ -80,5 +81,6 @@ __all__ = [
     "describe",
     "names",
     "plan",
+    "register",
     "run",
 ]

@@ -26,9 +26,9 @@ class Claim:
     statement: str  # one sentence, as a person would say it
     quantity: Quantity | str  # (text: what `estimate` gives, for experiments without quantities)
     estimate: Callable[[Sequence[Row]], Mapping[Hashable, float]] | None = None
-    smallest_effect: float = dataclasses.field(kw_only=True)  # its sign is the direction
-    margin: float = dataclasses.field(kw_only=True)
-    changes: str = dataclasses.field(kw_only=True)  # what would change the verdict
+    smallest_effect: float = 0.0  # its sign is the direction
+    margin: float = 0.0
+    changes: str = ""  # what would change the verdict
     kind: str = "effect"  # or "equivalent", "noninferior": see `stats.verdict`
     family: str = "primary"  # Holm's correction acts within a family
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.cost import Training
 from synthsae_jax.suite.observation import Side
+from synthsae_jax.suite.reading import Subject, subjects
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.scale import Scale
 from synthsae_jax.suite.seeds import run_seed
-from synthsae_jax.suite.study.readings import Subject, subjects
 from synthsae_jax.training import TrainConfig, TrainResult, train
 from synthsae_jax.worlds import Instance, InstanceConfig, World
 
@@ -192,3 +192,14 @@ class Context:
         self.ledger.trainings.append(done)
         self.ledger.sides += [trained.side(*at) for at in np.ndindex(len(views), runs)]
         return trained
+
+
+def flags(a: Mapping[str, Any], b: Mapping[str, Any], **known: bool) -> dict[str, bool]:
+    """What two runs share, from their columns; `known` settles what the columns can't say."""
+    same = {
+        "same_instance": a["instance"] == b["instance"],
+        "same_init": a["init_seed"] == b["init_seed"],
+        "same_data": a["data_seed"] == b["data_seed"],
+        "same_dictionary": a["instance"] == b["instance"],
+    }
+    return {**same, **known}

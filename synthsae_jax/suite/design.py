@@ -123,14 +123,17 @@ class Design:
         """The work of a scale."""
         return [self._cell(context) for context in self.contexts(scale, salt)]
 
-    def rows(self, context: Context) -> list[Row]:
-        """All rows of a cell: one loop for every experiment."""
+    def rows(self, context: Context, unread: set[quantity.Name] | None = None) -> list[Row]:
+        """All rows of a cell: one loop for every experiment.
+
+        Names of numbers that are measured and that nobody reads are added to `unread`.
+        """
         shared = {**context.shared.columns(), **self._columns(context.arm)}
         rows: list[Row] = []
         seen: set[str] = set()
         for observation in self.measure(context, context.arm):
             seen |= {side.columns["run_id"] for side in observation.sides}
-            rows += rows_of(observation, shared, self.reads)
+            rows += rows_of(observation, shared, self.reads, unread)
         # a diverged run is never silent, whatever the experiment did with it
         for side in context.ledger.sides:
             if side.status != "ok" and side.columns["run_id"] not in seen:

@@ -1,4 +1,4 @@
-"""Pairs of SAEs on a family of models: A beside every B, on paired tokens under B's own coupling."""
+"""Pairs of SAEs on a family of models: A beside every B, on paired tokens."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.context import Context, Trained
-from synthsae_jax.suite.family import Condition, Family, init_family, plain_view
+from synthsae_jax.suite.context import Context, Trained, flags
 from synthsae_jax.suite.observation import Number, Observation, Side
-from synthsae_jax.suite.study.pair import Pair
-from synthsae_jax.suite.study.readings import Reading, Subject, read, read_truth
-from synthsae_jax.suite.study.setting import flags
+from synthsae_jax.suite.pair import Pair
+from synthsae_jax.suite.reading import Reading, Subject, read, read_truth
 from synthsae_jax.worlds import InstanceConfig, World
+from synthsae_jax.worlds.family import Condition, Family, init_family, plain_view
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,13 +22,16 @@ DIVERGED = "the training loss was not finite"
 class Number:
     """One value: `variant` is who says it (a rule, a score, a truth), `metric` what is said.
 
-    NaN is undefined and needs a `reason`; of a finite value the reason is ignored.
+    NaN is undefined and needs a `reason`; of a finite value the reason is ignored. `standard` is
+    one of a set that every pair gets, of which an experiment reads what it needs; any other number
+    has a reader, or it is misspelt.
     """
 
     variant: str
     metric: str
     value: float
     reason: str = ""
+    standard: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +58,16 @@ class Observation:
 
 
 def rows_of(
-    observation: Observation, shared: Mapping[str, Any], read: Mapping[Name, Any]
+    observation: Observation,
+    shared: Mapping[str, Any],
+    read: Mapping[Name, Any],
+    unread: set[Name] | None = None,
 ) -> list[Row]:
     """The rows of an observation, of those names alone that some quantity reads.
 
-    `read` maps (metric, variant) to the `where` of its readers; see `quantity.reads`. Raises
-    `ValueError` for an undefined number without a reason, which is a mistake of the experiment.
+    `read` maps (metric, variant) to the `where` of its readers; see `quantity.reads`. Names that
+    nobody reads are added to `unread`, but for standard ones. Raises `ValueError` for an undefined
+    number without a reason, which is a mistake of the experiment.
     """
     columns = {**shared, **_identity(observation)}
     columns |= {column(name): value for name, value in observation.columns.items()}
@@ -71,10 +78,12 @@ def rows_of(
             if any(fits(columns, where) for where in wheres)
         ]
     else:
+        measured = list(observation.measure())
+        if unread is not None:
+            needed = {(n.metric, n.variant) for n in measured if not n.standard}
+            unread |= needed - set(read)
         numbers = [
-            (n.variant, n.metric, _valued(n))
-            for n in observation.measure()
-            if (n.metric, n.variant) in read
+            (n.variant, n.metric, _valued(n)) for n in measured if (n.metric, n.variant) in read
         ]
     return [
         make_row(**columns, n_eval=observation.tokens, metric=metric, variant=variant, **valued)

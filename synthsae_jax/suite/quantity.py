@@ -59,6 +59,11 @@ class Need:
         more = tuple(item for item in where if item[0] not in fixed)
         return dataclasses.replace(self, where=(*self.where, *more))
 
+    def with_beside(self, names: Iterable[Name]) -> Need:
+        """The same rows, those alone on whose observation these are defined too."""
+        others = (name for name in names if name != (self.metric, self.variant))
+        return dataclasses.replace(self, beside=tuple(dict.fromkeys((*self.beside, *others))))
+
 
 class Values:
     """The rows of one need in one unit: `values` float [n], NaN where undefined."""
@@ -135,7 +140,9 @@ class Quantity:
         needs = tuple(
             dataclasses.replace(
                 need,
-                beside=tuple(n for n in (*need.beside, *beside) if n != (need.metric, need.variant)),
+                beside=tuple(
+                    n for n in (*need.beside, *beside) if n != (need.metric, need.variant)
+                ),
             )
             for need in self.needs
         )
@@ -160,7 +167,9 @@ class Quantity:
         return observed.estimate(self)
 
 
-def number(metric: str, variant: str = "", *, title: str = "", unit: str = "", **where: Any) -> Quantity:
+def number(
+    metric: str, variant: str = "", *, title: str = "", unit: str = "", **where: Any
+) -> Quantity:
     """The plainest quantity: the mean of one number over the observations that fit."""
     name = f"{metric}/{variant}" if variant else metric
     need = Need(metric, variant)

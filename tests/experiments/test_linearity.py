@@ -6,22 +6,21 @@ import numpy as np
 import pytest
 
 from synthsae_jax import worlds
-from synthsae_jax.experiments.linearity import experiment as linearity
-from synthsae_jax.experiments.linearity.claims import (
+from synthsae_jax.experiments import linearity
+from synthsae_jax.experiments.linearity import (
     CLAIMS,
     DEPARTURES,
     DISJOINT,
     SCORES,
     SHARED,
-    STRENGTHS,
+    TRACKED,
     change,
 )
-from synthsae_jax.experiments.recovery import train_config
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.linearity_page import linearity as linearity_page
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.study import Study
+from synthsae_jax.suite.quantity import Observed
 
+STRENGTHS = linearity.LinearityScale.strengths
 # what strength 1 takes away, by departure
 FALL = {"turning": 0.8, "circle": 0.4, "plane": 0.3, "family": 0.25, "squash": 0.0}
 
@@ -48,7 +47,7 @@ def planted_rows(n_worlds=5):
         for (variant, metric), value in numbers.items():
             rows.append(
                 make_row(
-                    benchmark=linearity.ID,
+                    benchmark=linearity.DESIGN.id,
                     run_id=f"{departure} {strength}",
                     run_id_b=condition,
                     step=1,
@@ -70,13 +69,16 @@ def rows():
 
 
 def test_changes_are_the_planted_ones(rows):
-    one = [r for r in rows if r["world_seed"] == 2]
+    one = Observed(r for r in rows if r["world_seed"] == 2)
     # noise .002 on either end
-    assert change(one, "agree", "tracked", 1.0, "circle") == pytest.approx(-0.4, abs=0.015)
+    fall = one.estimate(change(TRACKED, 1.0, "circle"))
+    assert fall.value == pytest.approx(-0.4, abs=0.015)
+    assert (fall.defined, fall.total) == (2, 2)
     mean = np.mean([0.5 * f for f in FALL.values()])
-    assert change(one, "song2025", "score", 0.5) == pytest.approx(-mean, abs=0.01)
-    assert np.isnan(change(one, "song2025", "score", 0.75))
-    assert set(SCORES) == {c.name.removeprefix("L2 ") for c in CLAIMS if c.name.startswith("L2 ")}
+    assert one.estimate(change(SCORES[3], 0.5)).value == pytest.approx(-mean, abs=0.01)
+    missing = one.estimate(change(SCORES[3], 0.75))
+    assert not missing.known
+    assert missing.reason
 
 
 def test_verdicts_are_those_of_the_plant(rows):
@@ -91,25 +93,22 @@ def test_verdicts_are_those_of_the_plant(rows):
 
 
 def test_the_page_says_what_was_planted(rows):
-    contents = linearity_page(rows, "page")
-    assert "changes most with turning with magnitude (-0.80)" in contents.lead
-    assert "least with pointwise nonlinearity" in contents.lead
-    assert "r > .1 changes by +0.00" in contents.lead
+    lead = linearity.PAGE.contents(rows, claims=CLAIMS).lead
+    assert "changes most with turning with magnitude (-0.80)" in lead
+    assert "least with pointwise nonlinearity" in lead
+    assert "r > .1 declares changes by +0.00" in lead
 
 
 def test_worlds_and_members_differ_in_strength_alone():
-    size = linearity.SIZES["smoke"]
-    study = Study(
-        linearity.ID, "micro", 5, 0, train_config(size), size["target_l0"], size["n_match"]
-    )
-    world = linearity.departed_world(study, size, "turning")
+    context = linearity.DESIGN.contexts("smoke", "dev")[0]
+    world = linearity.departed_world(context, "turning")
     straight, turned = (
-        linearity._family(study, size, world, "turning", s).reference for s in (0.0, 1.0)
+        linearity._family(context, world, "turning", s).reference for s in (0.0, 1.0)
     )
     np.testing.assert_array_equal(straight.dictionary, straight.departure.rows)
     np.testing.assert_array_equal(straight.departure.rows, turned.departure.rows)
     assert np.abs(np.asarray(turned.dictionary - straight.dictionary)).max() > 0.1
-    trees = linearity.departed_world(study, size, "family")
+    trees = linearity.departed_world(context, "family")
     assert (np.asarray(trees.forest.parent) >= 0).sum() == 24
     # the same features fire as often with trees as without
     np.testing.assert_allclose(

@@ -11,6 +11,8 @@ from synthsae_jax import matching, worlds
 from synthsae_jax.experiments.validity.varied import varied
 from synthsae_jax.matching import CoMoments, TypeCounts
 from synthsae_jax.metrics.reference import OracleCodes
+from synthsae_jax.suite.evidence import code_evidence, firing_evidence
+from synthsae_jax.suite.reading import METHODS
 from synthsae_jax.suite.study import (
     Pair,
     Subject,
@@ -24,8 +26,6 @@ from synthsae_jax.suite.study import (
     select,
     truth_numbers,
 )
-from synthsae_jax.suite.study.evidence import code_evidence, firing_evidence
-from synthsae_jax.suite.study.readings import METHODS
 from synthsae_jax.suite.table import Shared
 from synthsae_jax.training import TrainConfig
 from synthsae_jax.worlds import family

@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax import matching, similarity
 from synthsae_jax.matching import Matching, bands
+from synthsae_jax.suite.pair import TRUTH
 from synthsae_jax.suite.study import Number, Pair, Reading
-from synthsae_jax.suite.study.pair import TRUTH
 
 MATCHED = "correlation_0.5"
 _THRESHOLD = 0.5

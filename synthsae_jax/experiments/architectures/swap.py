@@ -18,9 +18,9 @@ from synthsae_jax import matching, metrics, saes, worlds
 from synthsae_jax.experiments.architectures.numbers import found_numbers, support_jaccard
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.saes import SAEParams
+from synthsae_jax.suite.reading import subjects
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.study import Number, Pair, Study, Subject, Trained
-from synthsae_jax.suite.study.readings import subjects
 from synthsae_jax.worlds import World
 
 PURSUIT, LINEAR = "pursuit", "linear"

@@ -15,7 +15,7 @@ from synthsae_jax.experiments.engineering.methods import (
 from synthsae_jax.experiments.engineering.numbers import NEAREST, PW_MCC
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.study.pair import TRUTH
+from synthsae_jax.suite.pair import TRUTH
 from synthsae_jax.suite.study.select import by_world, mean
 
 SHARED = "identical"

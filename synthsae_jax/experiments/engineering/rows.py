@@ -28,6 +28,7 @@ from synthsae_jax.experiments.partial.joint import calls, relative
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite import table
+from synthsae_jax.suite.pair import TRUTH
 from synthsae_jax.suite.study import (
     Pair,
     Reading,
@@ -38,7 +39,6 @@ from synthsae_jax.suite.study import (
     rows_of_pair,
     truth_numbers,
 )
-from synthsae_jax.suite.study.pair import TRUTH
 from synthsae_jax.worlds.family import plain_view
 
 DISJOINT_AS = {"independent": "disjoint_independent", "counts": "disjoint_coupled"}

@@ -14,8 +14,8 @@ from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.protocols.rules import PairView, rules
 from synthsae_jax.suite import table
+from synthsae_jax.suite.reading import DEFAULT_TRUTH
 from synthsae_jax.suite.study import Number, Study, Subject, Trained, flags, rows_of_pair
-from synthsae_jax.suite.study.readings import DEFAULT_TRUTH
 from synthsae_jax.training import TrainConfig
 
 Csr = sparse.csr_matrix

@@ -4,8 +4,8 @@
 features it tracks; a `Pair` of readings answers rules, measures and protocols beside the truth.
 """
 
-from synthsae_jax.suite.study.families import FamilyPair, family_of, family_pairs, train_family
-from synthsae_jax.suite.study.pair import (
+from synthsae_jax.suite.context import flags
+from synthsae_jax.suite.pair import (
     ALL_RULES,
     RELATIONAL,
     TRUTH,
@@ -17,7 +17,7 @@ from synthsae_jax.suite.study.pair import (
     rule_numbers,
     truth_numbers,
 )
-from synthsae_jax.suite.study.readings import (
+from synthsae_jax.suite.reading import (
     Reading,
     Subject,
     read,
@@ -27,13 +27,13 @@ from synthsae_jax.suite.study.readings import (
     subjects,
     truth_evidence,
 )
+from synthsae_jax.suite.study.families import FamilyPair, family_of, family_pairs, train_family
 from synthsae_jax.suite.study.select import by_world, mean, select, values
 from synthsae_jax.suite.study.setting import (
     Study,
     Trained,
     balanced,
     cells_by_arm,
-    flags,
 )
 
 __all__ = [

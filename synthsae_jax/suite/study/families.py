@@ -11,9 +11,10 @@ import numpy as np
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.base import Tick
-from synthsae_jax.suite.study.pair import Pair
-from synthsae_jax.suite.study.readings import Reading, read, read_truth
-from synthsae_jax.suite.study.setting import Study, Trained, flags
+from synthsae_jax.suite.context import flags
+from synthsae_jax.suite.pair import Pair
+from synthsae_jax.suite.reading import Reading, read, read_truth
+from synthsae_jax.suite.study.setting import Study, Trained
 from synthsae_jax.worlds import InstanceConfig, World
 from synthsae_jax.worlds.family import Condition, Family, init_family, plain_view
 

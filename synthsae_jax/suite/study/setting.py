@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy as np
 from synthsae_jax import keys, saes, worlds
 from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Cell, Tick
+from synthsae_jax.suite.reading import Subject, subjects
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.seeds import run_seed, world_seed
-from synthsae_jax.suite.study.readings import Subject, subjects
 from synthsae_jax.training import TrainConfig, TrainResult, train
 from synthsae_jax.worlds import Instance, World
 
@@ -163,14 +163,3 @@ def cells_by_arm(
             for w in range(n_worlds)
         ]
     )
-
-
-def flags(a: Mapping[str, Any], b: Mapping[str, Any], **known: bool) -> dict[str, bool]:
-    """What two runs share, from their columns; `known` settles what the columns can't say."""
-    same = {
-        "same_instance": a["instance"] == b["instance"],
-        "same_init": a["init_seed"] == b["init_seed"],
-        "same_data": a["data_seed"] == b["data_seed"],
-        "same_dictionary": a["instance"] == b["instance"],
-    }
-    return {**same, **known}

@@ -17,7 +17,7 @@ from synthsae_jax.matching import SideInputs, TruthSweep
 from synthsae_jax.matching.truth_methods import TruthInputs, TruthRule, decide, find_candidates
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.study.evidence import causal_evidence, code_evidence, firing_evidence
+from synthsae_jax.suite.evidence import causal_evidence, code_evidence, firing_evidence
 from synthsae_jax.worlds import Instance, World, see
 from synthsae_jax.worlds.inputs import bare
 

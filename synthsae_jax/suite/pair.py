@@ -14,20 +14,13 @@ import numpy as np
 from synthsae_jax import matching, similarity
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import Matching, PairCounts
-<<<<<<< HEAD
+from synthsae_jax.matching.report import why_undefined
 from synthsae_jax.protocols import run_protocol
 from synthsae_jax.protocols.base import Context
 from synthsae_jax.protocols.rules import PairView, rules
 from synthsae_jax.suite import table
-=======
-from synthsae_jax.matching.report import why_undefined
-from synthsae_jax.suite import table
 from synthsae_jax.suite.observation import Number
-from synthsae_jax.suite.protocols import run_protocol
-from synthsae_jax.suite.protocols.base import Context
-from synthsae_jax.suite.rules import PairView, rules
->>>>>>> 2b453e9 (wip engine)
-from synthsae_jax.suite.study.readings import Reading
+from synthsae_jax.suite.reading import Reading
 from synthsae_jax.worlds import Instance, World
 
 # pairs that stand for the matching in relational measures: a multiple of this many, so that a
@@ -36,6 +29,10 @@ _POINTS = 32
 ALL_RULES = ("best_correlation_0.1", "decoder_cosine_0.7_raw", "decoder_cosine_0.7_aligned")
 RELATIONAL = ("svcca", "svcca_rank1", "cka_debiased", "rsa", "procrustes", "mutual_knn")
 TRUTH = "truth"
+
+
+# of a set that every pair gets: an experiment reads what it needs of it
+_standard = functools.partial(Number, standard=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,12 +104,14 @@ def truth_numbers(pair: Pair) -> list[Number]:
     least, most = pair.true_band()
     present = [np.asarray(instance.present) for instance in pair.instances]
     why, dead = why_undefined(report), "all latents of a side are dead"
-    of_report = lambda name: Number(TRUTH, name, report[name], why.get(name, ""))
+    of_report = lambda name: _standard(TRUTH, name, report[name], why.get(name, ""))
     return [
         of_report("true_universality"),
-        Number(TRUTH, "true_universality_least", least, dead),
-        Number(TRUTH, "true_universality_most", most, dead),
-        Number(TRUTH, "features_shared", float((present[0] & present[1]).sum() / present[0].sum())),
+        _standard(TRUTH, "true_universality_least", least, dead),
+        _standard(TRUTH, "true_universality_most", most, dead),
+        _standard(
+            TRUTH, "features_shared", float((present[0] & present[1]).sum() / present[0].sum())
+        ),
         of_report("shared_recovery"),
         of_report("shared_recovery_chance"),
         of_report("n_tracked_a"),
@@ -133,14 +132,14 @@ def rule_numbers(pair: Pair, names: Sequence[str] = ALL_RULES) -> list[Number]:
         report = pair.report(matched)
         base = alive[1] if rule.many_to_one else min(alive)
         declared = report["n_matched"] / base if base else math.nan
-        found.append(Number(name, "declared", declared, "all latents of a side are dead"))
+        found.append(_standard(name, "declared", declared, "all latents of a side are dead"))
         found += _reported(name, report)
     return found
 
 
 def _reported(name: str, report: Mapping[str, float]) -> list[Number]:
     why = why_undefined(dict(report))
-    return [Number(name, m, report[m], why.get(m, "")) for m in REPORTED]
+    return [_standard(name, m, report[m], why.get(m, "")) for m in REPORTED]
 
 
 def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Number]:
@@ -155,17 +154,17 @@ def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Numbe
     n = int(np.asarray(m.valid).sum()) // _POINTS * _POINTS
     if not n:
         why = f"fewer than {_POINTS} pairs correlate above .1"
-        return [Number(name, "score", math.nan, why) for name in names]
+        return [_standard(name, "score", math.nan, why) for name in names]
     row, col = np.asarray(m.row)[best[:n]], np.asarray(m.col)[best[:n]]
     X, Y = pair.a.subject.decoder[row], pair.b.subject.decoder[col]
     found = []
     for name in names:
         value, reasons = _compiled(name)(X, Y)
         why = next((reason for reason, here in reasons.items() if bool(here)), "undefined")
-        found.append(Number(name, "score", float(value), why))
+        found.append(_standard(name, "score", float(value), why))
         dealt = np.random.default_rng(0).permutation(n)
         chance, _ = _compiled(name)(X, Y[dealt])
-        found.append(Number(f"{name}/chance", "score", float(chance), why))
+        found.append(_standard(f"{name}/chance", "score", float(chance), why))
     return found
 
 
@@ -188,18 +187,18 @@ def protocol_numbers(
         here = jax.random.fold_in(key, i)
         result = run_protocol(name, a, b, key=here, draws=draws, context=context)
         why = result.reasons.get(result.primary, "")
-        found.append(Number(name, "score", result.value, why))
+        found.append(_standard(name, "score", result.value, why))
         if result.matching is not None:
             report = pair.report(result.matching)
             found += _reported(name, report)
         if draws:
             why = result.reasons.get("p", "its nulls say nothing about its own number")
-            found.append(Number(name, "p", result.p(), why))
+            found.append(_standard(name, "p", result.p(), why))
             null = next(
                 (n.mean[result.primary] for n in result.nulls if result.primary in n.names),
                 math.nan,
             )
-            found.append(Number(f"{name}/chance", "score", null, why))
+            found.append(_standard(f"{name}/chance", "score", null, why))
     return found
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.study.readings import Subject
+from synthsae_jax.suite.reading import Subject
 from synthsae_jax.worlds import World, see
 from synthsae_jax.worlds.inputs import bare
 
