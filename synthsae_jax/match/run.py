@@ -52,7 +52,7 @@ def match_saes(
     With codes, latents are matched by Pearson correlation, one to one and only where above 0; from
     weights alone by decoder cosine. `threshold` only counts pairs (.7 for cosines unless given).
     `prior`: how likely a latent's best partner is its true one before the score is seen: a number
-    in (0, 1), or "estimate" from these data. `protocols`: names of `suite.protocols` (None: all);
+    in (0, 1), or "estimate" from these data. `protocols`: names of `protocols` (None: all);
     `draws` of each of their nulls, fewer where that would take minutes, which the record says.
 
     `same_space`: do the SAEs read one activation space, so that their directions can be compared?
@@ -60,7 +60,7 @@ def match_saes(
     weights alone, since nothing else can be asked there; directions from different spaces then
     come out at chance. Else it has to be declared.
 
-    The record's parts are told in `suite.match.record`. Deterministic in the seed.
+    The record's parts are told in `match.record`. Deterministic in the seed.
     """
     names = _protocols(protocols)
     _check(draws, seed, prior, threshold, same_space)
