@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.matching.nulls import random_dictionary
 from synthsae_jax.matching.records import SideInputs
 from synthsae_jax.numerics import row_norms, unit_rows
 from synthsae_jax.registry import Explanation, Registry
@@ -62,9 +63,7 @@ def rotated_copy(key: Array, side: SideInputs) -> SideInputs:
     rows = side.decoder if side.decoder is not None else side.encoder
     if rows is None:
         return side
-    q, r = jnp.linalg.qr(jax.random.normal(key, (rows.shape[1], rows.shape[1])))
-    # a QR's signs are its own: only with a positive diagonal of r is q uniform
-    rotation = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)[None, :]
+    rotation = jax.random.orthogonal(key, rows.shape[1], dtype=jnp.float32)
     rotate = lambda v: jnp.matmul(v, rotation.T, precision=jax.lax.Precision.HIGHEST)
     return _mapped(side, decoder=rotate, encoder=rotate)
 
@@ -101,20 +100,18 @@ def noisy_copy(key: Array, side: SideInputs, *, angle: float = 0.3) -> SideInput
         what="A share of the latents is replaced: their directions are drawn anew and their codes "
         "rolled along the tokens, so they keep their rates and are nobody's. The true share of "
         "common latents is known.",
-        formula="round(share L) latents, drawn at random: w_i -> |w_i| g_i / |g_i|, "
-        "f_i(t) -> f_i((t - shift) mod n)",
+        formula="round(share L) latents, drawn at random: w_i and e_i as random_dictionary has "
+        "them, f_i(t) -> f_i((t - shift) mod n)",
     ),
 )
 def replaced_copy(key: Array, side: SideInputs, *, share: float = 0.5) -> SideInputs:
     """The side with a share of its latents replaced; the others keep their places."""
     require(0 <= share <= 1, f"share must be in [0, 1]; given {share}.")
-    key_which, key_shift, key_decoder, key_encoder = jax.random.split(key, 4)
+    key_which, key_shift, key_rows = jax.random.split(key, 3)
     width = _width(side)
     gone = jax.random.permutation(key_which, width) < round(share * width)
-
-    def redrawn(key: Array, rows: Array) -> Array:
-        fresh = row_norms(rows)[:, None] * unit_rows(jax.random.normal(key, rows.shape))
-        return jnp.where(gone[:, None], fresh, rows)
+    # with the norms, and the angles between encoder and decoder rows, of those they replace
+    others = random_dictionary(key_rows, side)
 
     def rolled(f: Array) -> Array:
         require(f.shape[0] > 1, f"replaced_copy needs more than one token; given {f.shape[0]}.")
@@ -124,8 +121,8 @@ def replaced_copy(key: Array, side: SideInputs, *, share: float = 0.5) -> SideIn
     return _mapped(
         side,
         latents=rolled,
-        decoder=lambda w: redrawn(key_decoder, w),
-        encoder=lambda e: redrawn(key_encoder, e),
+        decoder=lambda w: jnp.where(gone[:, None], others.decoder, w),
+        encoder=lambda e: jnp.where(gone[:, None], others.encoder, e),
     )
 
 

@@ -19,7 +19,7 @@ from scipy.sparse import spmatrix
 from synthsae_jax.errors import require
 from synthsae_jax.matching.records import SideInputs
 from synthsae_jax.matching.token_bins import shift_within, token_bins
-from synthsae_jax.numerics import unit_rows
+from synthsae_jax.numerics import row_norms, unit_rows
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array
@@ -61,14 +61,43 @@ def register_null(name: str, label: str, explanation: Explanation, **traits):
     "random_dictionary",
     "N0",
     Explanation(
-        what="Every direction is replaced by a fresh random unit row (N0): what dimension and "
-        "width alone give. Codes are left as they are.",
-        formula="w_i = g_i / |g_i|, g_i ~ N(0, I_D)",
+        what="Every direction is replaced by a fresh random one (N0): what dimension and width "
+        "alone give. Norms of rows, and each latent's angle between encoder and decoder row, stay: "
+        "tied weights stay tied. Codes are left as they are.",
+        formula="w_i -> |w_i| g_i / |g_i|, g_i ~ N(0, I_D); e_i at the same length and at the same "
+        "angle to w_i, otherwise random",
     ),
 )
 def random_dictionary(key: Array, side: SideInputs) -> SideInputs:
-    """The side with decoder and encoder rows redrawn, independently of each other."""
-    return _redrawn(side, key, lambda key, rows: jax.random.normal(key, rows.shape, jnp.float32))
+    """The side with the directions of its latents redrawn, independently of each other."""
+    return redrawn(key, side, lambda key, rows: jax.random.normal(key, rows.shape, jnp.float32))
+
+
+@register_null(
+    "random_rotation",
+    "N0",
+    Explanation(
+        what="The side's space is turned by one random orthogonal map (N0): all that its latents "
+        "have among themselves stays (tied weights, norms, a direction that all rows share, "
+        "clusters), and only how they lie to the other side's is lost. Codes are left as they are.",
+        formula="w_i -> R w_i, e_i -> R e_i, R uniform among orthogonal matrices",
+        chance="Exact for any two dictionaries of which one could as well lie turned: in one "
+        "dimension R is 1 or -1, so that half of the draws change nothing.",
+    ),
+)
+def random_rotation(key: Array, side: SideInputs) -> SideInputs:
+    """The side with decoder and encoder rows under one rotation (or reflection)."""
+    rows = side.encoder if side.decoder is None else side.decoder
+    if rows is None:
+        return side
+    rotation = jax.random.orthogonal(key, rows.shape[1], dtype=jnp.float32)
+
+    def turn(rows: Array | None) -> Array | None:
+        if rows is None:
+            return None
+        return jnp.matmul(jnp.asarray(rows), rotation, precision=jax.lax.Precision.HIGHEST)
+
+    return dataclasses.replace(side, decoder=turn(side.decoder), encoder=turn(side.encoder))
 
 
 @register_null(
@@ -77,7 +106,7 @@ def random_dictionary(key: Array, side: SideInputs) -> SideInputs:
     Explanation(
         what="As random_dictionary, with the mean and covariance of the side's own unit rows (N0): "
         "an offset or a few strong dimensions that all rows share raise every cosine.",
-        formula="w_i = g_i / |g_i|, g_i ~ N(mean, cov of w / |w|)",
+        formula="w_i -> |w_i| g_i / |g_i|, g_i ~ N(mean, cov of w / |w|); e_i as there",
     ),
 )
 def random_dictionary_covariance(key: Array, side: SideInputs) -> SideInputs:
@@ -94,7 +123,7 @@ def random_dictionary_covariance(key: Array, side: SideInputs) -> SideInputs:
         normal = jax.random.normal(key, rows.shape, jnp.float32)
         return unit.mean(0)[None, :] + jnp.matmul(normal, spread.T, precision=exact)
 
-    return _redrawn(side, key, like)
+    return redrawn(key, side, like)
 
 
 def _rolled(side: SideInputs, shift: int | Array) -> SideInputs:
@@ -192,10 +221,28 @@ def frequency_permuted(key: Array, side: SideInputs) -> SideInputs:
     return dataclasses.replace(side, decoder=moved(side.decoder), encoder=moved(side.encoder))
 
 
-def _redrawn(side: SideInputs, key: Array, fresh: Callable[[Array, Array], Array]) -> SideInputs:
-    redrawn = {}
-    for i, name in enumerate(("decoder", "encoder")):
-        rows = getattr(side, name)
-        if rows is not None:
-            redrawn[name] = unit_rows(fresh(jax.random.fold_in(key, i), rows))
-    return dataclasses.replace(side, **redrawn)
+def redrawn(key: Array, side: SideInputs, fresh: Callable[[Array, Array], Array]) -> SideInputs:
+    """The side with new directions by `fresh(key, rows [L, D]) -> [L, D]`.
+
+    Every row keeps its norm, and every encoder row its angle to the latent's decoder row: a
+    dictionary with tied weights has half the freedom of one without, so an untied one is no
+    measure of it.
+    """
+    drawn = []
+    for i, rows in enumerate((side.decoder, side.encoder)):
+        new = None if rows is None else unit_rows(fresh(jax.random.fold_in(key, i), rows))
+        drawn.append(new)
+    decoder, encoder = drawn
+    if decoder is not None and encoder is not None:
+        w, e = unit_rows(jnp.asarray(side.decoder)), unit_rows(jnp.asarray(side.encoder))
+        along = (w * e).sum(1)[:, None]
+        # not sqrt(1 - along^2), which makes 3e-4 of a tied row's rounding
+        across = row_norms(e - along * w)[:, None]
+        aside = unit_rows(encoder - (encoder * decoder).sum(1)[:, None] * decoder)
+        encoder = along * decoder + across * aside
+    size = lambda rows: row_norms(jnp.asarray(rows))[:, None]
+    return dataclasses.replace(
+        side,
+        decoder=None if decoder is None else size(side.decoder) * decoder,
+        encoder=None if encoder is None else size(side.encoder) * encoder,
+    )

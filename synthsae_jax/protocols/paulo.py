@@ -53,10 +53,11 @@ register_protocol(
         ),
         reads=(shared, curve),
         primary="shared",
+        version=2,
         needs=("decoder", "encoder"),
         same_space=True,
         sides=weights_only,
-        nulls=(of_side("random_dictionary"),),
+        nulls=(of_side("random_rotation"),),
     ),
     Explanation(
         what="A latent is shared if the best assignment by decoder rows and that by encoder rows "
@@ -64,7 +65,8 @@ register_protocol(
         "too. Also: how often the assignments agree, and the mean share over thresholds .3 to .95.",
         formula="|M_dec n M_enc n {cos_dec >= .7, cos_enc >= .7}| / L",
         range="[0, 1]",
-        chance="0 in more than a few dozen dimensions; the null redraws B's rows, and is ours",
+        chance="0 in more than a few dozen dimensions; the null turns B's space at random, and "
+        "is ours",
         undefined="spaces of unlike width, or no encoder",
         source="Paulo and Belrose, arXiv 2501.16615",
     ),

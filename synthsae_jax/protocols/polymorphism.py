@@ -35,7 +35,10 @@ def fitted(context: Context) -> LinearMap:
 def aligned_sides(a: SideInputs, b: SideInputs, context: Context) -> tuple[SideInputs, SideInputs]:
     """Weights only, B's rotated into A's space."""
     require(context.activations is not None, "polymorphism2026 needs activations of both models.")
-    turn = fitted(context)
+    return _turned_sides(a, b, fitted(context))
+
+
+def _turned_sides(a: SideInputs, b: SideInputs, turn: LinearMap) -> tuple[SideInputs, SideInputs]:
     rows = None if b.encoder is None else turn.encoder_rows(jnp.asarray(b.encoder, jnp.float32))
     moved = turn.decoder_rows(jnp.asarray(b.decoder, jnp.float32))
     return (
@@ -81,26 +84,32 @@ def _explained(context: Context, turn: LinearMap) -> Numbers:
     }
 
 
-def _wrong_rotation(view, names, sides, observe, key, draws):
-    """Explained variance and matched cosine after a random rotation in place of the fitted one."""
-    width = np.shape(view.a.decoder)[1]
-    turn = fitted(view.context)
+def _unpaired_tokens(view, names, sides, observe, key, draws):
+    """The rotation fitted on tokens whose partners are dealt anew, and all that follows from it.
 
-    def turned(key: jax.Array, _: None) -> jax.Array:
-        q, r = jnp.linalg.qr(jax.random.normal(key, (width, width)))
-        return q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)[None, :]
+    A random rotation would not do: a fit to noise still lays the busy directions of one model on
+    those of the other, which helps any SAE.
+    """
+    a, b = sides
+    x_a, x_b = (np.asarray(x) for x in view.context.activations)
+    half = len(x_b) // 2
 
-    def statistic(_: None, q: jax.Array | None) -> list[float]:
-        assert q is not None
-        wrong = turn.replace(matrix=matching.align(turn.matrix, q))
-        numbers = dict(_explained(view.context, wrong))
-        rows = matching.align(jnp.asarray(view.b.decoder), q)
-        found = view.pipeline.run(view.a, dataclasses.replace(view.b, decoder=rows))
-        numbers |= assigned_mean("aligned_cosine")(dataclasses.replace(view, found=found))
-        return [numbers[n][0] for n in again]
+    def dealt(key: jax.Array, _: None) -> Context:
+        order = np.asarray(jax.random.permutation(key, half))
+        mixed = np.concatenate([x_b[:half][order], x_b[half:]])
+        return dataclasses.replace(view.context, activations=(x_a, mixed))
 
-    again = ("aligned_ev", "aligned_cosine")
-    return again, null_values(statistic, None, None, turned, key, draws)
+    def statistic(_: None, context: Context | None) -> list[float]:
+        assert context is not None
+        turn = fitted(context)
+        moved = _turned_sides(a, b, turn)
+        found = view.pipeline.run(*moved)
+        again = dataclasses.replace(view, a=moved[0], b=moved[1], context=context, found=found)
+        numbers = {**_explained(context, turn), **assigned_mean("aligned_cosine")(again)}
+        return [numbers[n][0] for n in judged]
+
+    judged = ("aligned_ev", "aligned_cosine")
+    return judged, null_values(statistic, None, None, dealt, key, draws)
 
 
 register_protocol(
@@ -109,9 +118,10 @@ register_protocol(
         pipeline=Pipeline(score="decoder_cosine", solver="assignment"),
         reads=(explained, assigned_mean("aligned_cosine")),
         primary="aligned_ev",
+        version=2,
         needs=("decoder", "activations"),
         sides=aligned_sides,
-        nulls=(NullStep("wrong_rotation", False, _wrong_rotation),),
+        nulls=(NullStep("unpaired_tokens", False, _unpaired_tokens),),
     ),
     Explanation(
         what="A's SAE rebuilds B's activations: as it is, and after the one rotation that best "
@@ -120,7 +130,8 @@ register_protocol(
         "cosine of the best pairing after the rotation.",
         formula="1 - sum |x - x_hat|^2 / sum |x - mean x|^2, x_hat = R'(A(R x))",
         range="(-inf, 1]",
-        chance="of a random rotation: at or below 0; that null is ours",
+        chance="of a rotation fitted on tokens whose partners are dealt anew: near 0, above it "
+        "where both models are busiest in a few directions; that null is ours",
         undefined="no activations of both models on paired tokens, or no x -> x_hat of both SAEs",
         source="arXiv 2605.24577",
     ),

@@ -19,7 +19,7 @@ from synthsae_jax.registry import Explanation
 
 _CHANCE = (
     "high in few dimensions: .52 (signed) and .63 (absolute) for 16 atoms in R^8, .27 and .29 for "
-    "1,024 in R^128; the null is ours and redraws B's rows"
+    "1,024 in R^128; the null is ours and turns B's space at random"
 )
 _UNDEFINED = "spaces of unlike width"
 
@@ -42,10 +42,11 @@ def _assigned(primary: str, *more, absolute: bool = False) -> Protocol:
         ),
         reads=(assigned_mean(primary), *more),
         primary=primary,
+        version=2,
         needs=("decoder",),
         same_space=True,
         sides=weights_only,
-        nulls=(of_side("random_dictionary"),),
+        nulls=(of_side("random_rotation"),),
     )
 
 

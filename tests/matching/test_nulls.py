@@ -66,16 +66,55 @@ def test_the_list_of_nulls_is_complete():
     assert "(N3)" in of_pairs
 
 
-def test_random_dictionary_redraws_unit_rows_and_leaves_codes(side):
+REDRAWN = [name for name in matching.null_names() if name.startswith("random_")]
+
+
+def test_random_dictionary_redraws_directions_and_leaves_codes(side):
     drawn = matching.nulls["random_dictionary"](jax.random.key(0), side)
     np.testing.assert_array_equal(drawn.latents, side.latents)
-    for rows in (drawn.decoder, drawn.encoder):
-        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-6)
-    assert (drawn.decoder != drawn.encoder).any()
     same = lambda s: np.diag(matching.score("decoder_cosine", side.decoder, s.decoder))
     np.testing.assert_allclose(same(side), 1.0, atol=1e-6)
     # the mean of L cosines of sd 1/sqrt(D)
     assert abs(same(drawn).mean()) < 4.5 / np.sqrt(L * D)
+
+
+def angles(decoder, encoder):
+    unit = [
+        v / np.linalg.norm(v, axis=1, keepdims=True) for v in map(np.asarray, (decoder, encoder))
+    ]
+    return (unit[0] * unit[1]).sum(1)
+
+
+@pytest.mark.parametrize("name", REDRAWN)
+def test_nulls_of_directions_keep_norms_and_what_ties_an_encoder_to_its_decoder(name, side):
+    null = matching.nulls[name]
+    rng = np.random.default_rng(11)
+    size = np.exp(rng.normal(size=(2, L, 1))).astype(np.float32)
+    close = side.decoder + 0.5 * side.encoder
+    dead = (np.arange(L) > 0)[:, None]
+    for encoder in (side.encoder, side.decoder, close):
+        given = SideInputs(decoder=size[0] * side.decoder * dead, encoder=size[1] * encoder)
+        drawn = null(jax.random.key(1), given)
+        for rows in ("decoder", "encoder"):
+            norms = [np.linalg.norm(getattr(s, rows), axis=1) for s in (given, drawn)]
+            np.testing.assert_allclose(norms[1], norms[0], rtol=1e-5)
+        was, now = (angles(s.decoder[1:], s.encoder[1:]) for s in (given, drawn))
+        np.testing.assert_allclose(now, was, atol=2e-6)
+    # tied weights are tied to the rounding
+    tied = null(jax.random.key(1), SideInputs(decoder=side.decoder, encoder=side.decoder))
+    np.testing.assert_allclose(tied.encoder, tied.decoder, atol=2e-6)
+
+
+def test_random_rotation_keeps_all_that_latents_have_among_themselves(side):
+    offset = dataclasses.replace(side, decoder=side.decoder + 3, encoder=side.encoder + 3)
+    drawn = matching.nulls["random_rotation"](jax.random.key(2), offset)
+    np.testing.assert_array_equal(drawn.latents, side.latents)
+    both = [np.concatenate([s.decoder, s.encoder]) for s in (offset, drawn)]
+    inner = [rows @ rows.T for rows in both]
+    np.testing.assert_allclose(inner[1], inner[0], rtol=1e-4, atol=1e-3)
+    # a common direction goes along, and away from where it was
+    mean = [rows.mean(0) / np.linalg.norm(rows.mean(0)) for rows in both]
+    assert abs(mean[0] @ mean[1]) < 4.5 / np.sqrt(D)
 
 
 def test_random_dictionary_may_keep_what_all_rows_have_in_common():
@@ -87,13 +126,16 @@ def test_random_dictionary_may_keep_what_all_rows_have_in_common():
     drawn = np.asarray(
         matching.nulls["random_dictionary_covariance"](jax.random.key(0), side).decoder
     )
-    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1.0, atol=1e-6)
+    size = np.linalg.norm(rows, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), size, rtol=1e-5)
     # normal rows put on the sphere keep the shape of the law, not its moments to the digit
+    drawn = drawn / size[:, None]
     expected = rng.multivariate_normal(unit.mean(0), np.cov(unit.T), 4000)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(drawn.mean(0), expected.mean(0), atol=0.08)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(expected.T), atol=0.05)
     plain = np.asarray(matching.nulls["random_dictionary"](jax.random.key(0), side).decoder)
+    plain = plain / size[:, None]
     assert abs(plain.mean(0)).max() < 0.05 < drawn.mean(0)[0]
 
 
