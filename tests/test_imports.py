@@ -58,6 +58,8 @@ GROUND = {
     "resampling",
     "options",
     "parallel",
+    "inputs",
+    "strict_json",
 }
 CLI = {"cli", "__main__"}
 

@@ -8,20 +8,21 @@ format; nothing pickled), so either reads what the other wrote. A dense `[n, L]`
 from __future__ import annotations
 
 import io
-import os
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import require, short
+from synthsae_jax.inputs import PathLike, check_memory
 from synthsae_jax.io import atomic
+from synthsae_jax.io.arrays import NPY, NPZ, Entry, as_float32, map_array, open_arrays
 from synthsae_jax.matching.csr import clean_codes
 
-PathLike = str | os.PathLike[str]
 BLOCK = 65_536  # tokens per block
+MOST_LATENTS = 1 << 24
+_LONGEST_WORD = 1024  # bytes
 
 
 def save_codes(path: PathLike, codes: sparse.csr_matrix, compressed: bool = False) -> Path:
@@ -33,7 +34,7 @@ def save_codes(path: PathLike, codes: sparse.csr_matrix, compressed: bool = Fals
     path = Path(path)
     require(path.suffix == ".npz", f"codes are written as .npz; given {path.name!r}.")
     csr = clean_codes(codes)
-    _check_finite(str(path), csr.data)
+    as_float32(str(path), csr.data, "codes")
     buffer = io.BytesIO()
     (np.savez_compressed if compressed else np.savez)(
         buffer,
@@ -52,7 +53,7 @@ def load_codes(path: PathLike) -> sparse.csr_matrix:
     A file that is no such matrix is a `ConfigError`: it says what is wrong with it. Values must be
     finite, since one that is not spoils every score of its latent.
     """
-    return sparse.csr_matrix(sparse.vstack(list(iter_codes(path)), format="csr"))
+    return sparse.csr_matrix(sparse.vstack(list(_blocks(path, BLOCK, whole=True)), format="csr"))
 
 
 def iter_codes(path: PathLike, rows: int = BLOCK) -> Iterator[sparse.csr_matrix]:
@@ -61,97 +62,108 @@ def iter_codes(path: PathLike, rows: int = BLOCK) -> Iterator[sparse.csr_matrix]
     What is held at once is a block, and the file's indptr: 8 bytes per token.
     """
     require(rows >= 1, f"rows must be at least 1; given {rows}.")
+    yield from _blocks(path, rows, whole=False)
+
+
+def _blocks(path: PathLike, rows: int, whole: bool) -> Iterator[sparse.csr_matrix]:
     path = Path(path)
-    require(path.is_file(), f"No file of codes at {path}.")
-    if path.suffix == ".npy":
+    if path.name.lower().endswith(NPY):
         yield from _dense_blocks(path, rows)
     else:
-        yield from _sparse_blocks(path, rows)
+        yield from _sparse_blocks(path, rows, whole)
 
 
 def _dense_blocks(path: Path, rows: int) -> Iterator[sparse.csr_matrix]:
-    try:
-        latents = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ConfigError(f"{path} is no .npy array of numbers: {error}.") from error
+    latents = map_array(path)
     require(
-        latents.ndim == 2 and latents.dtype.kind in "fiub",
-        f"{path} must hold codes [n, L] of numbers; it has {latents.dtype} {latents.shape}.",
+        latents.ndim == 2,
+        f"{path} must hold codes [n, L] of numbers; it has {latents.dtype} {list(latents.shape)}.",
     )
+    _check_width(path, latents.shape[1])
     for start in range(0, max(len(latents), 1), rows):
-        block = sparse.csr_matrix(np.asarray(latents[start : start + rows], np.float32))
-        _check_finite(f"{path} from token {start:,}", block.data)
-        yield block
-
-
-def _sparse_blocks(path: Path, rows: int) -> Iterator[sparse.csr_matrix]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ConfigError(f"{path} is no .npz file: {error}.") from error
-    with archive:
-        missing = {f"{name}.npy" for name in _MEMBERS} - set(archive.namelist())
-        require(
-            not missing,
-            f"{path} is no sparse matrix as scipy.sparse.save_npz writes it: "
-            f"it lacks {', '.join(sorted(missing))}.",
-        )
-        read = lambda name: _Member(path, archive, name)
-        with read("format") as stored:
-            kind = bytes(stored.take(stored.size)[0]).decode("ascii", "replace")
-        require(kind == "csr", f"{path} holds a {kind} matrix; save codes as CSR (.tocsr()).")
-        with read("shape") as stored:
-            shape = tuple(int(size) for size in stored.take(stored.size))
-        require(len(shape) == 2, f"{path} must hold codes [n, L]; its shape is {shape}.")
-        with read("indptr") as stored:
-            indptr = stored.take(stored.size).astype(np.int64)
-        with read("indices") as indices, read("data") as data:
-            _check_indptr(path, indptr, shape[0], indices.size, data.size)
-            for start in range(0, max(shape[0], 1), rows):
-                ends = indptr[start : start + rows + 1]
-                count = int(ends[-1] - ends[0])
-                block = indices.take(count), data.take(count)
-                yield _rows(path, start, *block, ends - ends[0], shape[1])
+        where = f"{path} from token {start:,}"
+        block = np.asarray(latents[start : start + rows])
+        check_memory(where, block.size * 4)
+        yield sparse.csr_matrix(as_float32(where, block, "codes"))
 
 
 _MEMBERS = ("format", "shape", "indptr", "indices", "data")
 
 
-class _Member:
-    """One array of an archive, read from its start to its end in pieces."""
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile, name: str):
-        self.where = f"{path}: {name}"
-        self.file = archive.open(f"{name}.npy")
-        try:
-            version = np.lib.format.read_magic(self.file)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, _, self.dtype = read(self.file)
-        except (ValueError, KeyError) as error:
-            raise ConfigError(f"{self.where} is no array: {error}.") from error
+def _sparse_blocks(path: Path, rows: int, whole: bool) -> Iterator[sparse.csr_matrix]:
+    with open_arrays(path, NPZ) as archive:
+        missing = [name for name in _MEMBERS if name not in archive]
         require(
-            not self.dtype.hasobject and len(shape) <= 1,
-            f"{self.where} must be a plain array of numbers in one dimension.",
+            not missing,
+            f"{path} is no sparse matrix as scipy.sparse.save_npz writes it: "
+            f"it lacks {', '.join(missing)}.",
         )
-        self.size = shape[0] if shape else 1
+        members = {name: archive[name] for name in _MEMBERS}
+        kind = _word(members["format"])
+        require(
+            kind == "csr",
+            f"{path} holds a {short(kind)} matrix; save codes as CSR (.tocsr()).",
+        )
+        n, width = _shape(members["shape"])
+        _check_width(path, width)
+        _check_members(path, members, n)
+        indptr = members["indptr"].read().astype(np.int64)
+        indices, data = members["indices"], members["data"]
+        _check_indptr(path, indptr, n, indices.size, data.size)
+        # a value and its latent take 8 bytes, and blocks are put together by copying
+        starts = np.append(indptr[:-1:rows], indptr[-1])
+        largest = indptr[-1] if whole else np.diff(starts).max(initial=0)
+        check_memory(str(path), (16 if whole else 8) * int(largest))
+        with indices.stream() as latents, data.stream() as values:
+            for start in range(0, max(n, 1), rows):
+                ends = indptr[start : start + rows + 1]
+                count = int(ends[-1] - ends[0])
+                block = latents.take(count), values.take(count)
+                yield _rows(path, start, *block, ends - ends[0], width)
 
-    def __enter__(self) -> _Member:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
+def _word(entry: Entry) -> str:
+    """The one word of an array, which scipy writes as bytes or as text."""
+    require(
+        entry.size == 1 and entry.dtype.kind in "SU" and entry.dtype.itemsize <= _LONGEST_WORD,
+        f"{entry.where} must be one word such as 'csr'; got {entry.dtype} {list(entry.shape)}.",
+    )
+    word = entry.read().item()
+    return word.decode("ascii", "replace") if isinstance(word, bytes) else word
 
-    def take(self, count: int) -> np.ndarray:
-        """The next `count` numbers."""
-        try:
-            raw = self.file.read(count * self.dtype.itemsize)
-        except zipfile.BadZipFile as error:
-            raise ConfigError(f"{self.where} is damaged: {error}.") from error
-        require(len(raw) == count * self.dtype.itemsize, f"{self.where} ends too early.")
-        return np.frombuffer(raw, self.dtype)
+
+def _shape(entry: Entry) -> tuple[int, int]:
+    require(
+        entry.shape == (2,) and entry.dtype.kind in "iu",
+        f"{entry.where} must be two whole numbers, codes are [n, L]; its shape is "
+        f"{list(entry.shape)}, of {entry.dtype}.",
+    )
+    n, width = (int(size) for size in entry.read())
+    return n, width
+
+
+def _check_width(path: Path, width: int) -> None:
+    # of each latent there are counts and moments, so an empty file could ask for any memory
+    require(
+        1 <= width <= MOST_LATENTS,
+        f"{path} has {width:,} latents; from 1 to {MOST_LATENTS:,} are read.",
+    )
+
+
+def _check_members(path: Path, members: Mapping[str, Entry], n: int) -> None:
+    """Raise where what would be read is of another kind or size than codes have."""
+    for name, kinds in (("indptr", "iu"), ("indices", "iu"), ("data", "fiub")):
+        entry = members[name]
+        what = "integers" if kinds == "iu" else "real numbers"
+        require(
+            entry.dtype.kind in kinds and len(entry.shape) == 1,
+            f"{entry.where} must be {what} in one dimension; got {entry.type} {list(entry.shape)}.",
+        )
+    require(
+        members["indptr"].size == n + 1,
+        f"{path} is no CSR matrix: for {n} rows, indptr must have {n + 1} numbers; it has "
+        f"{members['indptr'].size}.",
+    )
 
 
 def _check_indptr(path: Path, indptr: np.ndarray, n: int, n_indices: int, n_data: int) -> None:
@@ -168,18 +180,8 @@ def _check_indptr(path: Path, indptr: np.ndarray, n: int, n_indices: int, n_data
 def _rows(
     path: Path, start: int, indices: np.ndarray, data: np.ndarray, indptr: np.ndarray, width: int
 ) -> sparse.csr_matrix:
-    require(
-        indices.dtype.kind in "iu" and data.dtype.kind in "fiub",
-        f"{path}: indices must be integers and data numbers; "
-        f"given {indices.dtype} and {data.dtype}.",
-    )
     inside = indices.size == 0 or (int(indices.min()) >= 0 and int(indices.max()) < width)
     require(inside, f"{path} names latents outside of its {width:,} after token {start:,}.")
-    _check_finite(f"{path} from token {start:,}", data)
-    parts = data.astype(np.float32), indices.astype(np.int32), indptr.astype(np.int32)
+    values = as_float32(f"{path} from token {start:,}", data, "codes")
+    parts = values, indices.astype(np.int32), indptr.astype(np.int32)
     return clean_codes(sparse.csr_matrix(parts, shape=(indptr.size - 1, width)))
-
-
-def _check_finite(where: str, values: np.ndarray) -> None:
-    bad = values[~np.isfinite(values)]
-    require(bad.size == 0, f"{where}: {bad.size:,} codes are not finite, such as {bad[:1]}.")

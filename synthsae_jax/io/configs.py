@@ -20,6 +20,7 @@ from synthsae_jax import registry
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.io import atomic
 from synthsae_jax.io.names import file_name
+from synthsae_jax.strict_json import read_json
 
 _EXACT_INTEGERS = 2.0**53
 
@@ -85,12 +86,9 @@ def store_config(folder: str | os.PathLike[str], value: Any) -> str:
 def load_config(folder: str | os.PathLike[str], digest: str) -> Any:
     """The stored config of this hash, as JSON types; `ConfigError` where missing or altered."""
     path = _path(folder, digest)
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{folder}: no config {digest[:12]} is stored here.") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: broken JSON ({error}).") from None
+    if not os.path.lexists(path):
+        raise ConfigError(f"{folder}: no config {digest[:12]} is stored here.")
+    value = read_json(path)
     if config_hash(value) != digest:
         raise ConfigError(f"{path}: its content has another hash than its name says.")
     return value

@@ -1,4 +1,4 @@
-"""SAELens' folders on disk: JSON and float32 tensors in, whole folders out."""
+"""SAELens' folders on disk: checked tensors in, whole folders out."""
 
 from __future__ import annotations
 
@@ -8,77 +8,60 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as tensor_bytes
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import require
+from synthsae_jax.inputs import check_memory, expanded, is_folder
 from synthsae_jax.io import atomic
+from synthsae_jax.io.arrays import Archive, Entry, as_float32
 
-_DTYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "U8": "u1",
-    "BOOL": "?",
-}
+# one number stands for all latents
+_BROADCAST = ("threshold",)
 
 
 def folder(path: atomic.PathLike) -> Path:
     """The path as an existing folder."""
-    place = Path(path).expanduser()
-    require(place.is_dir(), f"{path}: no such folder.")
+    place = expanded(path)
+    require(is_folder(place), f"{path}: no such folder.")
     return place
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; `ConfigError` where it is missing or broken."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read as JSON ({_one_line(error)}).") from None
+def read_tensors(
+    archive: Archive, shapes: Mapping[str, tuple[int, ...]], what: str = "tensor"
+) -> dict[str, np.ndarray]:
+    """The arrays of these names as finite float32 of these shapes.
+
+    A vector may have axes of length 1 (`b_dec [1, D]`), and a threshold may be one number for all
+    latents. Shapes and memory are checked for all before the first is read.
+    """
+    entries = {name: _fitting(archive, name, shape, what) for name, shape in shapes.items()}
+    check_memory(str(archive.path), sum(4 * e.size + e.n_bytes for e in entries.values()))
+    arrays = {}
+    for name, entry in entries.items():
+        values = as_float32(f"{archive.path}: {what} {name!r}", entry.read())
+        if values.size == 1:
+            arrays[name] = np.full(shapes[name], values.ravel()[0], np.float32)
+        else:
+            arrays[name] = values.reshape(shapes[name])
+    return arrays
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file."""
-    value = read_json(path)
-    require(isinstance(value, dict), f"{path}: expected a JSON object; got {value!r:.60}.")
-    return value
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """All tensors of a safetensors file; bfloat16, which numpy lacks, comes out as float32."""
-    try:
-        entries = deserialize(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file.") from None
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path}: broken or truncated tensors ({_one_line(error)}).") from None
-    return {name: _array(path, name, entry) for name, entry in entries}
-
-
-def check_shape(
-    path: Path, tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]
-) -> np.ndarray:
-    """The tensor of this name and shape, finite and float32."""
-    require(name in tensors, f"{path}: tensor {name!r} is missing.")
-    tensor = tensors[name]
+def _fitting(archive: Archive, name: str, shape: tuple[int, ...], what: str) -> Entry:
+    where = f"{archive.path}: {what} {name!r}"
+    require(name in archive, f"{where} is missing.")
+    entry = archive[name]
     require(
-        tensor.shape == shape,
-        f"{path}: tensor {name!r} must have shape {list(shape)}; got {list(tensor.shape)}.",
+        entry.is_real,
+        f"{where} must hold real numbers; got {entry.type}.",
     )
+    flat = [size for size in entry.shape if size != 1]
+    fits = entry.shape == shape or (len(shape) == 1 and flat == [n for n in shape if n != 1])
+    hint = " It looks transposed." if entry.shape == shape[::-1] and len(shape) == 2 else ""
     require(
-        tensor.dtype == np.float32,
-        f"{path}: tensor {name!r} must be float32; got {tensor.dtype}.",
+        fits or (name in _BROADCAST and entry.size == 1),
+        f"{where} must have shape {list(shape)}; got {list(entry.shape)}.{hint}",
     )
-    require(
-        bool(np.isfinite(tensor).all()),
-        f"{path}: tensor {name!r} holds values that are not finite.",
-    )
-    return tensor
+    return entry
 
 
 def check_known(path: Path, given: Iterable[str], known: Iterable[str], what: str) -> None:
@@ -107,8 +90,8 @@ def write_folder(path: atomic.PathLike, files: Mapping[str, bytes], ours: Iterab
     A folder that is there is replaced when it is empty or holds nothing but files named in `ours`;
     anything else is somebody's and stays.
     """
-    place = Path(path).expanduser()
-    if place.is_dir():
+    place = expanded(path)
+    if is_folder(place):
         others = sorted(entry.name for entry in place.iterdir() if entry.name not in set(ours))
         require(
             not others,
@@ -118,20 +101,3 @@ def write_folder(path: atomic.PathLike, files: Mapping[str, bytes], ours: Iterab
         for name, data in files.items():
             (new / name).write_bytes(data)
     return place
-
-
-def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
-    kind, data = entry["dtype"], entry["data"]
-    if kind == "BF16":  # the upper half of a float32
-        array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
-    else:
-        require(
-            kind in _DTYPES,
-            f"{path}: tensor {name!r} has type {kind}; known: {', '.join(sorted(_DTYPES))}.",
-        )
-        array = np.frombuffer(data, _DTYPES[kind])
-    return array.reshape(entry["shape"])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -15,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.inputs import PathLike
 from synthsae_jax.io import saelens_files as files
-from synthsae_jax.io.atomic import PathLike
+from synthsae_jax.io.arrays import SAFETENSORS, Archive, open_arrays
 from synthsae_jax.io.saelens_config import Orthogonalization, SaelensModelConfig, from_json
+from synthsae_jax.strict_json import read_json, read_object
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.build import WorldConfig, assemble, check_magnitudes
 from synthsae_jax.worlds.compensation import compensate
@@ -32,13 +34,10 @@ CONFIG, WEIGHTS, TREES = (
     "synthetic_model.safetensors",
     "hierarchy.json",
 )
-_TENSORS = (
-    "feature_vectors",
-    "bias",
-    "firing_probabilities",
-    "correlation_factor",
-    "correlation_diag",
-)
+_CORRELATION = ("correlation_factor", "correlation_diag")
+_TENSORS = ("feature_vectors", "bias", "firing_probabilities", *_CORRELATION)
+_THREEFRY = "threefry2x32"  # whatever the default: a folder is one world
+_DEEPEST = 400  # levels of a hierarchy's JSON, two for each generation
 # SAELens makes its numbers in float32, we in float64: they differ by rounding
 _SAME = {"rtol": 1e-4, "atol": 1e-6}
 
@@ -53,11 +52,20 @@ def load_saelens_model(
     `slots` as in `worlds.init_world`.
     """
     place = files.folder(path)
-    config = from_json(files.read_object(place / CONFIG), place / CONFIG)
-    tensors = files.read_tensors(place / WEIGHTS)
-    n, where = config.n_features, place / WEIGHTS
-    files.check_known(where, tensors, _TENSORS, "tensor")
-    probability = files.check_shape(where, tensors, "firing_probabilities", (n,))
+    config = from_json(read_object(place / CONFIG), place / CONFIG)
+    where = place / WEIGHTS
+    with open_arrays(where, SAFETENSORS) as archive:
+        files.check_known(where, archive, _TENSORS, "tensor")
+        shapes = _shapes(config, archive)
+        for name in set(shapes) & set(archive):
+            # SAELens writes no other type, and another one would not come back as it was
+            kind = archive[name].type
+            require(
+                kind == "float32",
+                f"{where}: tensor {name!r} must be float32; got {kind}.",
+            )
+        tensors = files.read_tensors(archive, shapes)
+    probability = tensors["firing_probabilities"]
     require(
         bool(((probability >= 0) & (probability <= 1)).all()),
         f"{where}: firing_probabilities must lie in [0, 1].",
@@ -80,7 +88,7 @@ def load_saelens_model(
         std,
         copula,
         forest,
-        jax.random.key((config.seed or 0) % 2**32),
+        jax.random.key((config.seed or 0) % 2**32, impl=_THREEFRY),
         slots,
         config=config,
         seed=config.seed,
@@ -109,15 +117,26 @@ def save_saelens_model(path: PathLike, world: World, instance: Instance) -> Path
     return files.write_folder(path, content, (CONFIG, WEIGHTS, TREES))
 
 
+def _shapes(config: SaelensModelConfig, archive: Archive) -> dict[str, tuple[int, ...]]:
+    """The tensors that a folder of this config has, and the shape of each."""
+    n, dim = config.n_features, config.hidden_dim
+    shapes: dict[str, tuple[int, ...]] = {
+        "feature_vectors": (n, dim),
+        "bias": (dim,),
+        "firing_probabilities": (n,),
+    }
+    if config.correlation is None and not {*_CORRELATION} & {*archive}:
+        return shapes
+    stored = archive["correlation_factor"].shape if "correlation_factor" in archive else ()
+    rank = stored[1] if len(stored) == 2 else 1
+    rank = rank if config.correlation is None else config.correlation.rank
+    return shapes | {"correlation_factor": (n, rank), "correlation_diag": (n,)}
+
+
 def _copula(config: SaelensModelConfig, tensors: dict, where: Path) -> Copula:
-    n = config.n_features
-    if config.correlation is None and not {"correlation_factor", "correlation_diag"} & set(tensors):
-        return independent(n)
-    factor = tensors.get("correlation_factor")
-    given = factor.shape[1] if factor is not None and factor.ndim == 2 else 1
-    rank = given if config.correlation is None else config.correlation.rank
-    factor = files.check_shape(where, tensors, "correlation_factor", (n, rank))
-    residual = files.check_shape(where, tensors, "correlation_diag", (n,))
+    if "correlation_factor" not in tensors:
+        return independent(config.n_features)
+    factor, residual = tensors["correlation_factor"], tensors["correlation_diag"]
     factor, residual = factor.astype(np.float64), residual.astype(np.float64)
     total = (factor**2).sum(axis=1) + residual
     require(
@@ -135,20 +154,19 @@ def _forest(config: SaelensModelConfig, path: Path) -> Forest:
             f"{path}: no such file, but the config has a hierarchy.",
         )
         return tables(empty(), config.n_features)
-    return tables(parse(files.read_json(path), config.n_features, str(path)), config.n_features)
+    trees = read_json(path, depth=_DEEPEST)
+    return tables(parse(trees, config.n_features, str(path)), config.n_features)
 
 
 def _instance(config: SaelensModelConfig, tensors: dict, where: Path) -> Instance:
-    n, dim = config.n_features, config.hidden_dim
-    rows = files.check_shape(where, tensors, "feature_vectors", (n, dim))
-    bias = files.check_shape(where, tensors, "bias", (dim,))
+    rows, bias = tensors["feature_vectors"], tensors["bias"]
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
     require(
         bool((np.abs(lengths - 1) < 1e-3).all()),
         f"{where}: the rows of feature_vectors must have length 1; got {lengths.min():.4g} to "
         f"{lengths.max():.4g}.",
     )
-    ones, nan = jnp.ones(n), jnp.float32(jnp.nan)
+    ones, nan = jnp.ones(config.n_features, jnp.float32), jnp.float32(jnp.nan)
     return Instance(
         dictionary=jnp.asarray(rows),
         present=ones > 0,

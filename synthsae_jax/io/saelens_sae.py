@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import saes
-from synthsae_jax.errors import ConfigError, require, unknown_name
+from synthsae_jax.errors import ConfigError, require, short, unknown_name
+from synthsae_jax.inputs import PathLike
 from synthsae_jax.io import saelens_files as files
-from synthsae_jax.io.atomic import PathLike
+from synthsae_jax.io.arrays import SAFETENSORS, as_float32, open_arrays, tensor_files
+from synthsae_jax.io.saelens_old import of_old_version
+from synthsae_jax.strict_json import read_object
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+_MOST_CONFIG = 1 << 20  # bytes
 # buffers of SAELens' trainer that some published weights carry along
 _STRAY = "coefficient_autotuner."
 _MUST_BE_NONE = ("normalize_activations", "reshape_activations")
@@ -28,21 +33,26 @@ _MUST_BE_NONE = ("normalize_activations", "reshape_activations")
 
 @dataclasses.dataclass(frozen=True)
 class _Format:
-    """What a folder of one architecture holds, and by which options of ours it is built."""
+    """What a folder of one architecture holds: tensors, and options with their value where absent.
+
+    The values are the defaults of SAELens' inference class (6.54). Those of its training class,
+    which `saes.build` follows, may differ.
+    """
 
     tensors: tuple[str, ...]
-    options: tuple[str, ...] = ()
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+_LINEAR = ("W_enc", "b_enc", "W_dec", "b_dec")
+_TOP_K = {"k": 100, "rescale_acts_by_decoder_norm": False}
+_PURSUIT = {"max_iterations": None, "residual_threshold": 0.01, "stop_on_duplicate_support": True}
 _FORMATS = {
-    "standard": _Format(("W_enc", "b_enc", "W_dec", "b_dec")),
-    "jumprelu": _Format(("W_enc", "b_enc", "W_dec", "b_dec", "threshold")),
-    "topk": _Format(("W_enc", "b_enc", "W_dec", "b_dec"), ("k", "rescale_acts_by_decoder_norm")),
-    "abstopk": _Format(("W_enc", "b_enc", "W_dec", "b_dec"), ("k", "rescale_acts_by_decoder_norm")),
+    "standard": _Format(_LINEAR),
+    "jumprelu": _Format((*_LINEAR, "threshold")),
+    "topk": _Format(_LINEAR, _TOP_K),
+    "abstopk": _Format(_LINEAR, _TOP_K),
     "gated": _Format(("W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag")),
-    "matching_pursuit": _Format(
-        ("W_dec", "b_dec"), ("max_iterations", "residual_threshold", "stop_on_duplicate_support")
-    ),
+    "matching_pursuit": _Format(("W_dec", "b_dec"), _PURSUIT),
 }
 # our names where theirs differ, and what becomes another architecture when finalized
 _THRESHOLDED = (
@@ -66,33 +76,48 @@ _COMMON = (
 def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
     """SAE and weights of a folder that SAELens' `save_model` or `save_inference_model` wrote.
 
-    Weights come out as float32 whatever their type. Raises `ConfigError` for what would change the
-    numbers and is not done here: normalised or reshaped activations, keys and tensors of unknown
-    meaning.
+    Weights come out as float32 whatever their type. A key that is absent means what SAELens'
+    inference class means by it; folders from before its version 6 are read as it reads them.
+    Raises `ConfigError` for what would change the numbers and is not done here: normalised or
+    reshaped activations, keys and tensors of unknown meaning.
     """
     place = files.folder(path)
     where = place / CONFIG
-    config = files.read_object(where)
+    options = {key for kind in _FORMATS.values() for key in kind.options}
+    config = of_old_version(where, read_object(where, most=_MOST_CONFIG), _COMMON, options)
     name = config.get("architecture")
-    if name not in _FORMATS:
+    if name is None:
+        raise ConfigError(
+            f"{where}: architecture is missing; it must be one of {', '.join(sorted(_FORMATS))}."
+        )
+    if not isinstance(name, str) or name not in _FORMATS:
         raise ConfigError(f"{where}: {unknown_name('architecture', name, _FORMATS)}")
     files.check_known(where, config, (*_COMMON, *_FORMATS[name].options), "key")
     for key in _MUST_BE_NONE:
         require(
             config.get(key, "none") == "none",
-            f"{where}: {key} must be 'none'; got {config.get(key)!r}. Fold it into the weights "
-            "(SAELens does when training ends) or transform the activations beforehand.",
+            f"{where}: {key} must be 'none'; got {short(config.get(key))}. Fold it into the "
+            "weights (SAELens does when training ends) or transform the activations beforehand.",
         )
     for key in ("d_in", "d_sae"):
-        require(isinstance(config.get(key), int), f"{where}: {key} must be a whole number.")
-    options = {key: config[key] for key in _FORMATS[name].options if key in config}
-    options["apply_b_dec_to_input"] = config.get("apply_b_dec_to_input", True)
+        size = config.get(key)
+        require(
+            isinstance(size, int) and not isinstance(size, bool) and size >= 1,
+            f"{where}: {key} must be a whole number of at least 1; got {short(size)}.",
+        )
+    choices = {key: config.get(key, value) for key, value in _FORMATS[name].options.items()}
+    choices["apply_b_dec_to_input"] = config.get("apply_b_dec_to_input", True)
     ours = _READ_AS.get(name, name)
     try:
-        sae = saes.build(ours, d_in=config["d_in"], d_sae=config["d_sae"], **options)
+        sae = saes.build(ours, d_in=config["d_in"], d_sae=config["d_sae"], **choices)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     return sae, _read_weights(place / WEIGHTS, name, sae)
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files of a folder that its weights lie in."""
+    return tensor_files(folder / WEIGHTS)
 
 
 def save_saelens_sae(
@@ -149,21 +174,22 @@ def save_saelens_sae(
 
 
 def _read_weights(path: Path, name: str, sae: saes.SAE) -> saes.SAEParams:
-    tensors = {
-        key: tensor
-        for key, tensor in files.read_tensors(path).items()
-        if not key.startswith(_STRAY)
-    }
     known = _FORMATS[name].tensors
-    if "threshold" in known and "log_threshold" in tensors:
-        # before 6.48 SAELens stored the logarithm
-        tensors.setdefault("threshold", np.exp(tensors.pop("log_threshold").astype(np.float64)))
-    files.check_known(path, tensors, known, "tensor")
     shapes = _shapes(sae.d_in, sae.d_sae)
-    wide = {key: np.asarray(tensor, np.float32) for key, tensor in tensors.items()}
-    return saes.SAEParams(
-        **{key: jnp.asarray(files.check_shape(path, wide, key, shapes[key])) for key in known}
-    )
+    with open_arrays(path, SAFETENSORS) as archive:
+        stored = {key: key for key in archive if not key.startswith(_STRAY)}
+        if "threshold" in known and "threshold" not in stored:
+            # before 6.48 SAELens stored the logarithm
+            stored = {"threshold" if k == "log_threshold" else k: k for k in stored}
+        files.check_known(path, stored, known, "tensor")
+        wanted = {stored.get(key, key): shapes[key] for key in known}
+        tensors = files.read_tensors(archive, wanted)
+    logarithm = tensors.pop("log_threshold", None)
+    if logarithm is not None:
+        with np.errstate(over="ignore"):
+            threshold = np.exp(logarithm.astype(np.float64))
+        tensors["threshold"] = as_float32(f"{path}: exp(log_threshold)", threshold)
+    return saes.SAEParams(**{key: jnp.asarray(tensors[key]) for key in known})
 
 
 def _shapes(d_in: int, d_sae: int) -> dict[str, tuple[int, ...]]:

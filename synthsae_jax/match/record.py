@@ -25,7 +25,7 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.io import atomic
-from synthsae_jax.io.saelens_files import read_object
+from synthsae_jax.strict_json import read_object
 
 SCHEMA = "synthsae-match/1"
 KEYS = ("schema", "provenance", "latents", "pairs", "many")

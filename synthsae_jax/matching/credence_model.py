@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, check_choice, require
 from synthsae_jax.matching.credence_laws import WEIGHT_FORMS, Context, Laws, Shrinkage
+from synthsae_jax.strict_json import parse_json, read_json
 
 SCHEMA = 2
 VERSION = "credence@1"
@@ -117,16 +117,12 @@ def support_values(form: str, score: np.ndarray, context: Context) -> dict[str, 
 
 def load_credence(path: str | os.PathLike[str] | None = None) -> CredenceModel:
     """The model of a file; None: the one that comes with the package."""
-    where = str(path or "the shipped credence artefact")
-    source = (
-        resources.files("synthsae_jax.matching") / "data" / "credence.json"
-        if path is None
-        else Path(path)
-    )
-    try:
-        content = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{where} is no readable JSON: {error}.") from error
+    if path is None:
+        where = "the shipped credence artefact"
+        shipped = resources.files("synthsae_jax.matching") / "data" / "credence.json"
+        content = parse_json(shipped.read_bytes(), where)
+    else:
+        where, content = str(path), read_json(path)
     require(
         isinstance(content, dict) and content.get("schema") == SCHEMA,
         f"{where}: a credence artefact of schema {SCHEMA} is needed.",

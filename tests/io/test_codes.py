@@ -104,17 +104,17 @@ def wrong_files(codes):
     falls = codes.indptr.copy()
     falls[2] = codes.nnz
     return members, [
-        ({"format": b"coo"}, "holds a coo matrix"),
-        ({"data": None}, "lacks data.npy"),
+        ({"format": b"coo"}, "holds a 'coo' matrix"),
+        ({"data": None}, "lacks data"),
         ({"shape": np.array([N + 1, L])}, "is no CSR matrix: for 51 rows"),
-        ({"shape": np.array([N, L, 1])}, "its shape is"),
+        ({"shape": np.array([N, L, 1])}, "two whole numbers"),
         ({"indptr": falls}, "is no CSR matrix"),
         ({"data": codes.data[1:]}, "is no CSR matrix"),
         ({"indices": outside}, "names latents outside of its 12"),
         ({"indices": codes.indices - 1}, "names latents outside"),
         ({"indices": codes.indices.astype(float)}, "indices must be integers"),
-        ({"data": codes.data.astype(complex)}, "data numbers"),
-        ({"data": codes.data.astype(object)}, "plain array of numbers"),
+        ({"data": codes.data.astype(complex)}, "data must be real numbers"),
+        ({"data": codes.data.astype(object)}, "data holds pickled Python objects"),
         ({"data": codes.data[:, None]}, "in one dimension"),
         ({"data": np.full(codes.nnz, np.nan, np.float32)}, "are not finite"),
     ]
@@ -134,16 +134,16 @@ def test_files_that_are_no_codes_say_why(tmp_path, codes):
     with zipfile.ZipFile(path, "w") as archive:
         for name in members:
             archive.writestr(f"{name}.npy", b"no array")
-    with pytest.raises(ConfigError, match="format is no array"):
+    with pytest.raises(ConfigError, match="format is damaged"):
         io.load_codes(path)
-    with pytest.raises(ConfigError, match="No file of codes"):
+    with pytest.raises(ConfigError, match="no such file"):
         io.load_codes(tmp_path / "missing.npz")
     with pytest.raises(ConfigError, match="rows must be"):
         next(io.iter_codes(path, 0))
     for array, message in (
         (np.zeros(3), "must hold codes"),
-        (np.array([["a"]]), "must hold codes"),
-        (np.array([[None]]), "is no .npy array"),
+        (np.array([["a"]]), "real numbers are needed"),
+        (np.array([[None]]), "pickled Python objects"),
     ):
         np.save(tmp_path / "codes.npy", array)
         with pytest.raises(ConfigError, match=message):

@@ -290,7 +290,7 @@ def test_configs_are_stored_once_and_checked_on_reading(tmp_path):
     with pytest.raises(ConfigError, match="another hash"):
         configs.load_config(tmp_path, digest)
     path.write_text("{")
-    with pytest.raises(ConfigError, match="broken JSON"):
+    with pytest.raises(ConfigError, match="cannot be read as JSON"):
         configs.load_config(tmp_path, digest)
     with pytest.raises(ConfigError, match="no config"):
         configs.load_config(tmp_path, "0" * 64)

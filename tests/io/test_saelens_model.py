@@ -204,9 +204,9 @@ BROKEN = {
     "no weights": (lambda f: (f / WEIGHTS).unlink(), WEIGHTS + ": no such file"),
     "no hierarchy": (lambda f: (f / TREES).unlink(), TREES + ": no such file, but the config"),
     "cut config": (lambda f: cut(f, CONFIG), CONFIG + ": cannot be read as JSON"),
-    "cut weights": (lambda f: cut(f, WEIGHTS), WEIGHTS + ": broken or truncated"),
+    "cut weights": (lambda f: cut(f, WEIGHTS), WEIGHTS + ".* is truncated"),
     "cut hierarchy": (lambda f: cut(f, TREES), TREES + ": cannot be read as JSON"),
-    "empty weights": (lambda f: (f / WEIGHTS).write_bytes(b""), "broken or truncated"),
+    "empty weights": (lambda f: (f / WEIGHTS).write_bytes(b""), "is empty"),
     "binary config": (lambda f: (f / CONFIG).write_bytes(b"\xff\xfe{"), "cannot be read as JSON"),
     "a list": (lambda f: (f / CONFIG).write_text("[]"), "expected a JSON object"),
     "unknown law": (
@@ -228,7 +228,7 @@ BROKEN = {
     "bad dtype": (lambda f: edit_config(f, dtype="bfloat16"), "dtype must be 'float32'"),
     "bad bias": (lambda f: edit_config(f, bias="big"), "bias must be true, false or a number"),
     "no seed": (lambda f: edit_config(f, seed=None), CONFIG + ": FoldedNormal: needs a seed"),
-    "fewer features": (lambda f: edit_config(f, num_features=29), r"must have shape \[29\]"),
+    "fewer features": (lambda f: edit_config(f, num_features=29), r"must have shape \[29, 8\]"),
     "other dim": (lambda f: edit_config(f, hidden_dim=9), r"must have shape \[30, 9\]; got"),
     "no factor": (
         lambda f: edit_config(f, correlation={"rank": 2, "correlation_scale": 0.1, "seed": None}),
@@ -251,7 +251,7 @@ BROKEN = {
     "float64": (lambda f: edit_tensors(f, bias=np.zeros(8)), "must be float32; got float64"),
     "not finite": (
         lambda f: edit_tensors(f, bias=np.full(8, np.nan, np.float32)),
-        "values that are not finite",
+        "8 values are not finite",
     ),
     "no probabilities": (
         lambda f: edit_tensors(f, firing_probabilities=np.full(30, 1.5, np.float32)),

@@ -165,7 +165,10 @@ BROKEN = {
         lambda f: edit_config(f, architecture="jumprelo"),
         "Unknown architecture 'jumprelo'. Did you mean 'jumprelu'",
     ),
-    "no architecture": (lambda f: edit_config(f, architecture=None), "Unknown architecture None"),
+    "no architecture": (
+        lambda f: edit_config(f, architecture=None),
+        "architecture is missing; it must be one of",
+    ),
     "normalised": (
         lambda f: edit_config(f, normalize_activations="layer_norm"),
         "normalize_activations must be 'none'; got 'layer_norm'",

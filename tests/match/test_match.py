@@ -328,7 +328,7 @@ def test_wrong_input_is_told_in_one_line(case, place):
         np.save(place / "nan.npy", np.full((N, D), np.nan, np.float32))
         sparse.save_npz(place / "wide.npz", sparse.csr_matrix(np.ones((N, 17))))
         np.savez(place / "narrow.npz", W_dec=np.ones((4, 3)))
-        np.savez(place / "rows.npz", W_dec=np.ones((4, D)))
+        np.savez(place / "rows.npz", W_dec=np.ones((20, D)))
     names, options, said = WRONG[case]
     at = lambda n: place / n if (place / n).exists() or n == "d" else place / f"{n}.npz"
     files = {k: [place / n for n in v] for k, v in options.items() if k in ("acts", "codes")}
