@@ -1,0 +1,136 @@
+"""Quantities against numbers worked out by hand: selection, worlds, same observations, print."""
+
+import math
+
+import numpy as np
+import pytest
+
+from synthsae_jax.io.rows import make_row
+from synthsae_jax.suite.quantity import Observed, combined, number, on_same, reads
+
+
+def row(metric, value, world=0, run="a", variant="r", reason="no pair is matched", **more):
+    undefined = {"status": "undefined", "reason": reason} if value is None else {}
+    return make_row(
+        benchmark="b@1",
+        run_id=run,
+        step=1,
+        world_seed=world,
+        metric=metric,
+        variant=variant,
+        value=value,
+        **undefined,
+        **more,
+    )
+
+
+GOOD = number("good", "r", title="good", unit="share of latents")
+
+
+def test_worlds_count_once_however_many_observations():
+    rows = [row("good", v, world=0, run=str(v)) for v in (0.0, 1.0, 0.5)]
+    rows += [row("good", 1.0, world=1), row("good", None, world=2)]
+    estimate = GOOD.over(rows)
+    assert estimate.by_unit[0] == 0.5
+    assert estimate.by_unit[1] == 1.0
+    assert math.isnan(estimate.by_unit[2])
+    assert estimate.value == 0.75
+    assert (estimate.defined, estimate.total, estimate.interval.n) == (4, 5, 2)
+    assert estimate.reasons == {"no pair is matched": 1}
+
+
+def test_where_selects_and_what_is_fixed_stays():
+    rows = [
+        row("good", float(s), condition=c, factor_strength=s, run=f"{c}{s}")
+        for s in (0, 1, 2)
+        for c in ("x", "y")
+    ]
+    rows[-1]["value"] = 9.0
+    at_two = GOOD.at(strength=2)
+    assert at_two.over(rows).value == 5.5
+    assert at_two.at(condition="y").over(rows).value == 9.0
+    # a later `at` neither widens nor moves what was fixed before
+    assert at_two.at(strength=0).over(rows).value == 5.5
+    assert GOOD.at(strength=(0, 1)).over(rows).value == 0.5
+    assert (at_two - GOOD.at(strength=0)).over(rows).value == 5.5
+    both = combined(max, at_two, GOOD.at(strength=1), name="most", title="most")
+    assert both.over(rows).value == 5.5
+
+
+def test_numbers_are_compared_on_the_same_observations():
+    """The rare number is defined on one pair of two, and must not win by that."""
+    rows = [row("good", 0.2, run="easy"), row("good", 0.9, run="hard")]
+    rows += [row("rare", 0.5, run="hard"), row("rare", None, run="easy")]
+    rare = number("rare", "r", title="rare")
+    assert GOOD.over(rows).value == pytest.approx(0.55)
+    of_both = [q.over(rows) for q in on_same(GOOD, rare)]
+    assert [e.value for e in of_both] == [0.9, 0.5]
+    # how many are left stands beside it
+    assert [(e.defined, e.total) for e in of_both] == [(1, 2), (1, 2)]
+
+
+def test_observations_are_told_apart_by_factors_and_by_partner():
+    rows = [
+        row("good", v, run="a", run_id_b=b, factor_x=x)
+        for v, b, x in ((1.0, "b", 0), (3.0, "c", 0), (5.0, "b", 1))
+    ]
+    rows += [row("rare", 0.0, run="a", run_id_b="b", factor_x=1)]
+    rare = number("rare", "r")
+    assert GOOD.on_same(rare).over(rows).value == 5.0
+
+
+def test_values_by_column():
+    rows = [
+        row("good", v, run=str(v), condition=c) for v, c in ((1.0, "x"), (2.0, "x"), (4.0, "y"))
+    ]
+    spread = lambda values: values.by("condition")["y"] - values.by("condition")["x"]
+    assert combined(spread, GOOD, name="s", title="s").over([]).by_unit == {}
+    quantity = number("good", "r")
+    quantity = type(quantity)("spread", "spread", "", quantity.needs, spread)
+    assert quantity.over(rows).value == 2.5
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([], "nothing was observed"),
+        ([row("good", None)], "no pair is matched"),
+        (
+            [
+                row("good", None),
+                row("good", None, run="b", reason="dead"),
+                row("good", None, run="c", reason="dead"),
+            ],
+            "dead",
+        ),
+    ],
+)
+def test_what_is_undefined_says_why(rows, why):
+    estimate = GOOD.over(rows)
+    assert not estimate.known
+    assert estimate.reason == why
+    assert f"{estimate}" == "undefined"
+
+
+def test_print():
+    rng = np.random.default_rng(0)
+    rows = [row("good", 0.5 + 0.1 * rng.normal(), world=w) for w in range(6)]
+    estimate = GOOD.over(rows)
+    lo, hi = estimate.interval.lo, estimate.interval.hi
+    assert f"{estimate}" == f"{100 * estimate.value:.0f} % [{100 * lo:.0f}, {100 * hi:.0f}]"
+    assert f"{estimate:alone}" == f"{100 * estimate.value:.0f} %"
+    assert f"{estimate:.3}" == f"{estimate.value:.3f} [{lo:.3f}, {hi:.3f}]"
+    assert f"{GOOD.over(rows[:1]):.1 alone}" == f"{rows[0]['value']:.1f}"
+
+
+def test_reads_lists_names_with_their_readers():
+    rare = number("rare", "r", condition="x")
+    listed = reads([GOOD.on_same(rare), GOOD.at(condition="y")])
+    assert set(listed) == {("good", "r"), ("rare", "r")}
+    assert listed["good", "r"] == ((), (("condition", ("y",)),))
+
+
+def test_rows_are_found_by_name_and_column():
+    observed = Observed([row("good", 1.0, factor_x=2), row("good", 1.0, run="b", factor_x=1)])
+    assert observed.values_of("x") == [2, 1]
+    assert observed.values_of("condition") == []
