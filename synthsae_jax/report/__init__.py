@@ -1,10 +1,49 @@
-"""Tables, figures and pages made from result folders."""
+"""Tables, figures and pages made from result folders.
+
+The blocks that an experiment's page is made of are named here too; a plotting library is loaded
+when the first of them is.
+"""
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synthsae_jax.report.blocks import (
+        Curve,
+        Dots,
+        Figure,
+        Finding,
+        Grid,
+        Mark,
+        Matrix,
+        Own,
+        Reader,
+        Telling,
+        across,
+        along,
+    )
+    from synthsae_jax.report.design_page import Page, Section
+
+_BLOCKS = (
+    "Curve",
+    "Dots",
+    "Figure",
+    "Finding",
+    "Grid",
+    "Mark",
+    "Matrix",
+    "Own",
+    "Reader",
+    "Telling",
+    "across",
+    "along",
+)
+_PAGES = ("Page", "Section")
 
 
 def build(
@@ -24,4 +63,29 @@ def build(
     return views.write_report(folder, figures, width, out)
 
 
-__all__ = ["build"]
+def __getattr__(name: str) -> Any:
+    # PEP 562: called only for names that the module does not have yet
+    if name in _BLOCKS:
+        return getattr(importlib.import_module(f"{__name__}.blocks"), name)
+    if name in _PAGES:
+        return getattr(importlib.import_module(f"{__name__}.design_page"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "Curve",
+    "Dots",
+    "Figure",
+    "Finding",
+    "Grid",
+    "Mark",
+    "Matrix",
+    "Own",
+    "Page",
+    "Reader",
+    "Section",
+    "Telling",
+    "across",
+    "along",
+    "build",
+]

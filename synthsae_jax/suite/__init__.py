@@ -6,11 +6,26 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from synthsae_jax.registry import Explanation
 from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
-from synthsae_jax.suite.design import register
+from synthsae_jax.suite.claims import Claim
+from synthsae_jax.suite.context import Context, Trained
+from synthsae_jax.suite.cost import Training
+from synthsae_jax.suite.design import Arm, Design, register
+from synthsae_jax.suite.families import FamilyPair, family_of, family_pairs, train_family
+from synthsae_jax.suite.observation import Number, Observation, Side
+from synthsae_jax.suite.pair import (
+    Pair,
+    measure_numbers,
+    protocol_numbers,
+    rule_numbers,
+    truth_numbers,
+)
+from synthsae_jax.suite.quantity import Estimate, Observed, Quantity, combined, number, on_same
 from synthsae_jax.suite.result import Result
 from synthsae_jax.suite.runner import execute
 from synthsae_jax.suite.runner import plan as _plan
+from synthsae_jax.suite.scale import Scale, scales_of
 
 
 def names() -> tuple[str, ...]:
@@ -73,14 +88,41 @@ def default_folder(name: str, scale: str) -> str:
 
 __all__ = [
     "SCALES",
+    "Arm",
     "Benchmark",
     "Cell",
+    "Claim",
+    "Context",
+    "Design",
+    "Estimate",
+    "Explanation",
+    "FamilyPair",
+    "Number",
+    "Observation",
+    "Observed",
+    "Pair",
+    "Quantity",
     "Result",
+    "Scale",
+    "Side",
+    "Trained",
+    "Training",
     "benchmarks",
+    "combined",
     "default_folder",
     "describe",
+    "family_of",
+    "family_pairs",
+    "measure_numbers",
     "names",
+    "number",
+    "on_same",
     "plan",
+    "protocol_numbers",
     "register",
+    "rule_numbers",
     "run",
+    "scales_of",
+    "train_family",
+    "truth_numbers",
 ]

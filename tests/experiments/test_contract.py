@@ -1,10 +1,13 @@
 """Every design keeps its contract on a real cell, and planted faults are caught."""
 
+import dataclasses
+import functools
+
 import pytest
 
 from synthsae_jax.experiments import contract
 from synthsae_jax.suite.base import benchmarks
-from synthsae_jax.suite.quantity import Observed
+from synthsae_jax.suite.quantity import Observed, number
 
 DESIGNS = {name: benchmarks[name].design for name in benchmarks if benchmarks[name].design}
 
@@ -39,3 +42,83 @@ def test_the_page_builds_from_nothing(name):
     assert all(
         not e.known and e.reason for e in map(Observed([]).estimate, design.all_quantities())
     )
+
+
+def recorded(design):
+    """The design on one real cell of each arm, its observations measured once and kept."""
+    contexts = contract.smallest(design)
+    kept = {}
+    for context in contexts:
+        observations = []
+        for observation in design.measure(context, context.arm):
+            numbers = list(observation.measure())
+            again = functools.partial(list, numbers)
+            observations.append(dataclasses.replace(observation, measure=again))
+        kept[context.arm.name] = observations, context.ledger
+
+    def measure(context, arm):
+        observations, ledger = kept[arm.name]
+        context.ledger.trainings[:] = ledger.trainings
+        yield from observations
+
+    return dataclasses.replace(design, measure=measure), contexts
+
+
+def misspelt_need(need):
+    return dataclasses.replace(need, metric=need.metric + "e")
+
+
+def with_claim(design, **changes):
+    first = design.claims[0]
+    claim = dataclasses.replace(first, quantity=dataclasses.replace(first.quantity, **changes))
+    return dataclasses.replace(design, claims=(claim, *design.claims[1:]))
+
+
+def measuring(design, change):
+    def measure(context, arm):
+        yield from change(list(design.measure(context, arm)))
+
+    return dataclasses.replace(design, measure=measure)
+
+
+def renamed(observations):
+    """The first number that only this experiment has is misspelt where it is measured."""
+    for observation in observations:
+        numbers = list(observation.measure())
+        mine = next((n for n in numbers if not n.standard), numbers[0])
+        changed = [
+            dataclasses.replace(n, metric=n.metric + "e") if n is mine else n for n in numbers
+        ]
+        yield dataclasses.replace(observation, measure=lambda changed=changed: changed)
+
+
+PLANTED = {
+    "a claim reads a misspelt number": lambda design: with_claim(
+        design, needs=tuple(map(misspelt_need, design.claims[0].quantity.needs))
+    ),
+    "a claim reads a value that no arm has": lambda design: with_claim(
+        design,
+        needs=tuple(n.at((("condition", ("rotatde",)),)) for n in number("x").needs)
+        + design.claims[0].quantity.needs,
+        of_world=lambda extra, *rest: design.claims[0].quantity.of_world(*rest),
+    ),
+    "a number is misspelt where it is measured": lambda design: measuring(design, renamed),
+    "an observation of a level is lost": lambda design: measuring(
+        design,
+        lambda observations: [o for o in observations if o.columns != observations[-1].columns],
+    ),
+    "a training is not in the plan": lambda design: dataclasses.replace(
+        design, train=lambda context: [*design.train(context), *design.train(context)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["linearity@1", "evolution@1", "leakage@1"])
+def test_five_planted_faults_are_caught(name):
+    if name not in DESIGNS:
+        pytest.skip(f"{name} is no design yet")
+    design, contexts = recorded(DESIGNS[name])
+    assert contract.faults_of(design, contexts) == []
+    for fault, plant in PLANTED.items():
+        planted = plant(design)
+        assert contract.faults_of(planted, contexts) != [], fault
