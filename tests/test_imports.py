@@ -40,7 +40,6 @@ PAGES = {
     "report.drivers_page",
     "report.engineering_page",
     "report.evolution_page",
-    "report.leakage_page",
     "report.matching_page",
     "report.overfitting_page",
     "report.partial_page",

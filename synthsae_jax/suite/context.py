@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from synthsae_jax import keys, saes, worlds
@@ -39,6 +40,20 @@ class Trained:
     def side(self, i: int, r: int = 0) -> Side:
         """This run as one side of an observation."""
         return Side(self.columns[i][r], str(self.result.status[i, r]))
+
+    def after(self, step: int) -> Trained:
+        """The same SAEs as they were after a step of `config.snapshots`; rows say which."""
+        at = self.result.config.snapshots.index(step)
+        weights = jax.tree.map(np.asarray, self.result.snapshots[at])
+        subjects = [
+            [
+                subject.with_weights(jax.tree.map(lambda leaf, at=(i, r): leaf[at], weights))
+                for r, subject in enumerate(of_model)
+            ]
+            for i, of_model in enumerate(self.subjects)
+        ]
+        columns = [[{**of_run, "step": step} for of_run in of_model] for of_model in self.columns]
+        return dataclasses.replace(self, subjects=subjects, columns=columns)
 
 
 @dataclasses.dataclass

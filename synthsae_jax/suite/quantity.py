@@ -242,7 +242,8 @@ class Estimate:
         share = self.quantity.unit.startswith("share") and digits is None
         if not self.known:
             return "undefined"
-        show = lambda v: f"{100 * v:.0f}" if share else f"{v:.{2 if digits is None else digits}f}"
+        # z: no minus before a zero
+        show = lambda v: f"{100 * v:z.0f}" if share else f"{v:z.{2 if digits is None else digits}f}"
         text = show(self.value) + (" %" if share else "")
         lo, hi = self.interval.lo, self.interval.hi
         if "alone" in words or lo is None or hi is None:
@@ -258,6 +259,7 @@ class Observed:
         self._by_name: dict[Name, list[Row]] = {}
         for row in self.rows:
             self._by_name.setdefault((row["metric"], row["variant"]), []).append(row)
+        self._by_value: dict[tuple[Name, str], dict[Any, list[Row]]] = {}
         self._factors = tuple(
             sorted({name for row in self.rows for name in row if name not in COLUMNS})
         )
@@ -265,8 +267,23 @@ class Observed:
 
     def select(self, need: Need) -> list[Row]:
         """The rows of a need."""
-        rows = self._by_name.get((need.metric, need.variant), [])
+        name = need.metric, need.variant
+        rows = self._by_name.get(name, [])
+        # a page asks some hundred times for a handful of some ten thousand rows
+        for column_name, values in need.where:
+            if len(values) == 1:
+                some = self._with_value(name, column_name).get(values[0], [])
+                rows = min(rows, some, key=len)
         return [row for row in rows if fits(row, need.where)]
+
+    def _with_value(self, name: Name, column_name: str) -> dict[Any, list[Row]]:
+        """Rows of a name by the value of a column, each list in the order of the rows."""
+        at = name, column_name
+        if at not in self._by_value:
+            by_value = self._by_value.setdefault(at, {})
+            for row in self._by_name.get(name, []):
+                by_value.setdefault(row.get(column_name), []).append(row)
+        return self._by_value[at]
 
     def values_of(self, name: str) -> list[Any]:
         """The values of a column (or factor) in order of appearance, without empty ones."""

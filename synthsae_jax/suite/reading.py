@@ -41,6 +41,12 @@ class Subject:
     decoder: np.ndarray  # [L, D]
     encoder: np.ndarray | None  # [L, D], directions as rows
 
+    def with_weights(self, params: Any) -> Subject:
+        """The same SAE with other finalized weights, such as those of a snapshot."""
+        decoder, encoder = _directions(params)
+        run = (params, *self.run[1:])
+        return dataclasses.replace(self, run=run, decoder=decoder, encoder=encoder)
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:

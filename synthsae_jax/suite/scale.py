@@ -56,16 +56,19 @@ class Scale:
         return self.width or worlds.preset(self.preset).d_sae
 
     def train_config(self, **changes: Any) -> TrainConfig:
-        """Training at this scale: the learning rate falls over the last third, as published."""
-        steps = -(-self.n_train // self.batch_size)
-        config = TrainConfig(
-            n_samples=self.n_train,
-            batch_size=self.batch_size,
-            lr=self.lr,
-            lr_decay_steps=steps // 3,
-            dead_window=self.dead_window,
-        )
-        return dataclasses.replace(config, **changes)
+        """Training at this scale, with fields of `TrainConfig` replaced.
+
+        The learning rate falls over the last third, as published, however long the training is.
+        """
+        fields = {
+            "n_samples": self.n_train,
+            "batch_size": self.batch_size,
+            "lr": self.lr,
+            "dead_window": self.dead_window,
+            **changes,
+        }
+        steps = -(-fields["n_samples"] // fields["batch_size"])
+        return TrainConfig(**{"lr_decay_steps": steps // 3, **fields})
 
     def spec(self) -> dict[str, Any]:
         """What of it the numbers of a cell depend on: not how many worlds and arms there are."""

@@ -1,58 +1,64 @@
-"""The claims of leakage@1."""
+"""The quantities and claims of leakage@1."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from synthsae_jax.io.rows import Row
+import numpy as np
+
+from synthsae_jax.experiments.leakage.setting import BOTH, END, FRESH, GROUPS, SAME_INIT, SAME_ORDER
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.study.select import by_world, mean
+from synthsae_jax.suite.quantity import Quantity, Values, combined, number
 
-FRESH = "disjoint, other init, other order"
-SAME_INIT = "disjoint, same init, other order"
-SAME_ORDER = "disjoint, other init, same order"
-BOTH = "disjoint, same init, same order"
+SHARE = "share of latents"
+ALIKE = number("above_0.7", "all", title="latents above .7", unit=SHARE)
+BY_NUMBER = number("above_0.7", "in place", title="by number alone", unit=SHARE)
+NEAR_START = number("near_start", "all", title="still near their start", unit=SHARE)
+# of the whole dictionary, as the shares above .7 are; other experiments take the living latents
+TRULY_SHARED = number("true_universality", "truth", title="truly shared", unit=SHARE)
 
 
-def faked(rows: Sequence[Row], condition: str, **columns: object) -> float:
+def faked(title: str, condition: str = SAME_INIT, stage: float = END, **where: str) -> Quantity:
     """What a condition adds to the share above .7 of two fresh runs without a common feature."""
-    at = {"metric": "above_0.7", "variant": "all", **columns}
-    return mean(rows, condition=condition, **at) - mean(rows, condition=FRESH, **at)
+    of_stage = ALIKE.at(stage=stage, **where)
+    return (of_stage.at(condition=condition) - of_stage.at(condition=FRESH)).called(title)
 
 
-def _end(arm: str, condition: str):
-    return by_world(lambda rows: faked(rows, condition, factor_arm=arm, factor_stage=1.0))
-
-
-def _rare(rows: list[Row]) -> float:
-    at = {"factor_arm": "topk", "factor_stage": 1.0, "metric": "above_0.7"}
-    rest = mean(rows, condition=SAME_INIT, variant=("q2", "q3", "q4"), **at)
+def _rare_less_rest(*values: Values) -> float:
     # the mean over what there is: a world may have no dead latent
-    return mean(rows, condition=SAME_INIT, variant=("dead", "q1"), **at) - rest
+    rare, rest = (np.concatenate([v.defined for v in part]) for part in (values[:2], values[2:]))
+    return float(rare.mean() - rest.mean()) if rare.size and rest.size else math.nan
 
 
-def _worst(rows: list[Row]) -> float:
-    worst = faked(rows, SAME_INIT, factor_arm="topk, worst", factor_stage=1.0)
-    return worst - faked(rows, SAME_INIT, factor_arm="topk", factor_stage=1.0)
+RARE = Quantity(
+    "above .7 by rate",
+    "share above .7 among the dead and the rarest quarter less that of the others, TopK",
+    SHARE,
+    tuple(need for name in GROUPS for need in number("above_0.7", name).needs),
+    _rare_less_rest,
+).at(arm="topk", condition=SAME_INIT, stage=END)
+_ADDED = "share of latents above .7, same less other"
+FAKED = faked(f"{_ADDED} initialisation, disjoint, other order")
+BY_ORDER = faked(f"{_ADDED} order, disjoint, other initialisation", SAME_ORDER)
+WORST = (FAKED.at(arm="topk, worst") - FAKED.at(arm="topk")).called(
+    "what a common start adds in that arm less what it adds in the usual one, TopK"
+)
+TOGETHER = combined(
+    lambda both, init, order: both - (init + order),
+    faked("both", BOTH, arm="topk"),
+    FAKED.at(arm="topk"),
+    BY_ORDER.at(arm="topk"),
+    name="faked by both, beyond the sum",
+    title="share above .7 under both less the sum of what each adds alone, TopK",
+)
 
-
-def _together(rows: list[Row]) -> float:
-    at = {"factor_arm": "topk", "factor_stage": 1.0}
-    both = faked(rows, BOTH, **at)
-    alone = faked(rows, SAME_INIT, **at), faked(rows, SAME_ORDER, **at)
-    return both - sum(alone) if not any(map(math.isnan, alone)) else math.nan
-
-
-_SHARE = "share of latents above .7, same less other initialisation, disjoint, other order"
 _CHANGES = "Shorter training, smaller learning rates, wider SAEs, or a larger norm at the start."
 CLAIMS = (
     Claim(
         "H8a",
         "From a common start, TopK SAEs of two models without a common feature end up with more "
         "than a tenth of their latents alike.",
-        _SHARE,
-        _end("topk", SAME_INIT),
+        FAKED.at(arm="topk"),
         smallest_effect=0.1,
         margin=0.02,
         changes=_CHANGES,
@@ -60,8 +66,7 @@ CLAIMS = (
     Claim(
         "H8a standard",
         "So do standard L1 SAEs.",
-        _SHARE,
-        _end("standard", SAME_INIT),
+        FAKED.at(arm="standard"),
         smallest_effect=0.1,
         margin=0.02,
         changes=_CHANGES,
@@ -69,8 +74,7 @@ CLAIMS = (
     Claim(
         "H8a rare",
         "What is alike from a common start sits in dead and rare latents.",
-        "share above .7 among the dead and the rarest quarter less that of the others, TopK",
-        by_world(_rare),
+        RARE,
         smallest_effect=0.1,
         margin=0.02,
         changes="SAEs with dead latents: here nearly all live.",
@@ -78,8 +82,7 @@ CLAIMS = (
     Claim(
         "H8b",
         "Few dimensions, rows of norm 1 at the start and a short training make it worse.",
-        "what a common start adds in that arm less what it adds in the usual one, TopK",
-        by_world(_worst),
+        WORST,
         smallest_effect=0.1,
         margin=0.02,
         changes="How short the training is, against the rate at which weights move.",
@@ -87,8 +90,7 @@ CLAIMS = (
     Claim(
         "H8 order",
         "A common order of the data alone fakes nothing.",
-        "share of latents above .7, same less other order, disjoint, other initialisation, TopK",
-        _end("topk", SAME_ORDER),
+        BY_ORDER.at(arm="topk"),
         smallest_effect=0.02,
         margin=0.02,
         kind="equivalent",
@@ -98,8 +100,7 @@ CLAIMS = (
     Claim(
         "H8 together",
         "A common order adds nothing to a common start either.",
-        "share above .7 under both less the sum of what each adds alone, TopK",
-        by_world(_together),
+        TOGETHER,
         smallest_effect=0.02,
         margin=0.02,
         kind="equivalent",
