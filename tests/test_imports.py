@@ -46,7 +46,6 @@ PAGES = {
     "report.proxies_page",
     "report.realism_page",
     "report.transfer_page",
-    "report.validity_page",
 }
 GROUND = {
     "errors",

@@ -157,8 +157,14 @@ def smallest(
 ) -> list[Context]:
     """One cell of each arm of a scale, with a few steps of training; for tests.
 
+    It asks every protocol and measure that some scale asks, so that every reader has its number.
     `changes` are fields of the scale.
     """
-    size = design.scales[scale]
-    size = dataclasses.replace(size, worlds=1, n_train=steps * size.batch_size, **changes)
+    size, scales = design.scales[scale], design.scales.values()
+    asked = {
+        "protocols": tuple(dict.fromkeys(name for s in scales for name in s.protocols)),
+        "measures": tuple(dict.fromkeys(name for s in scales for name in s.measures)),
+    }
+    changes = {"worlds": 1, "n_train": steps * size.batch_size, **asked, **changes}
+    size = dataclasses.replace(size, **changes)
     return dataclasses.replace(design, scales={scale: size}).contexts(scale, "dev")

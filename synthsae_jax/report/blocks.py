@@ -123,32 +123,97 @@ class Grid:
 
     def draw(self, reader: Reader) -> Drawn:
         """The table."""
-        lines: dict[str, list[Estimate]] = {}
-        for label, where in self.rows.items():
-            estimates = [reader.estimate(q, where) for q in self.columns]
-            if any(estimate.total for estimate in estimates):
-                lines[label] = estimates
-        if not lines:
-            return Drawn()
-        heads = _distinct_heads([q.title for q in self.columns])
-        records = [
-            {
-                self.head: reader.name(label),
-                **{h: self._cell(e) for h, e in zip(heads, estimates, strict=True)},
-            }
-            for label, estimates in lines.items()
-        ]
-        note = " ".join(part for part in (self.note, _rests(lines.values())) if part)
-        return Drawn(tables=(tables.plain(records, title=self.title, note=note),))
+        lines = {
+            reader.name(label): [reader.estimate(q, where) for q in self.columns]
+            for label, where in self.rows.items()
+        }
+        heads = [q.title for q in self.columns]
+        return _drawn_table(self.head, heads, lines, self.title, self.note, self.digits)
 
-    def _cell(self, estimate: Estimate) -> str:
-        if not estimate.total:
-            return ""
-        if not estimate.known:
-            return f"undefined: {estimate.reason}"
-        text = f"{estimate:.{self.digits}}" if self.digits is not None else f"{estimate}"
-        partial = estimate.defined < estimate.total
-        return f"{text} ({estimate.defined} of {estimate.total})" if partial else text
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """A table whose rows are different numbers: what is printed in front -> one per head.
+
+    None leaves a cell empty; a row without any observation is left out.
+    """
+
+    head: str  # over the labels
+    heads: Sequence[str]
+    rows: Mapping[str, Sequence[Quantity | None]]
+    title: str = ""
+    note: str = ""
+    digits: int | None = None  # as for `Grid`
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        return [q for row in self.rows.values() for q in row if q is not None]
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The table."""
+        lines = {
+            reader.name(label): [None if q is None else reader.estimate(q) for q in row]
+            for label, row in self.rows.items()
+        }
+        return _drawn_table(self.head, self.heads, lines, self.title, self.note, self.digits)
+
+
+Cell = Estimate | str | None
+
+
+def table_of(
+    head: str,
+    heads: Sequence[str],
+    lines: Mapping[str, Sequence[Cell]],
+    title: str = "",
+    note: str = "",
+    digits: int | None = None,
+) -> tables.Table | None:
+    """Estimates as a table; rows without any observation are left out, None where all are.
+
+    An estimate that rests on a part of its observations says on how many; why one is undefined
+    stands below. `digits` None: shares in per cent, others with two.
+    """
+    estimates = {
+        label: [c for c in line if isinstance(c, Estimate)] for label, line in lines.items()
+    }
+    shown = {label: line for label, line in lines.items() if any(e.total for e in estimates[label])}
+    if not shown:
+        return None
+    reasons: dict[str, str] = {}
+    distinct = _distinct_heads(heads)
+    records = []
+    for label, line in shown.items():
+        cells = [_printed(cell, digits, reasons) for cell in line]
+        records.append({head: label, **dict(zip(distinct, cells, strict=True))})
+    below = [f"({letter}) {reason}." for reason, letter in reasons.items()]
+    rests = _rests([estimates[label] for label in shown])
+    text = " ".join(part for part in (note, rests, *below) if part)
+    return tables.plain(records, title=title, note=text)
+
+
+def _drawn_table(*what: Any) -> Drawn:
+    table = table_of(*what)
+    return Drawn() if table is None else Drawn(tables=(table,))
+
+
+def _printed(cell: Cell, digits: int | None, reasons: dict[str, str]) -> str:
+    """A cell's text; `reasons` gets a letter for a reason that is new."""
+    if not isinstance(cell, Estimate):
+        return cell or ""
+    if not cell.total:
+        return ""
+    if not cell.known:
+        return f"undefined ({reasons.setdefault(cell.reason, _letter(len(reasons)))})"
+    text = f"{cell:.{digits}}" if digits is not None else f"{cell}"
+    partial = cell.defined < cell.total
+    return f"{text} ({cell.defined} of {cell.total})" if partial else text
+
+
+def _letter(n: int) -> str:
+    """a to z, then aa, ab, ..."""
+    first, last = divmod(n, 26)
+    return (chr(96 + first) if first else "") + chr(97 + last)
 
 
 Level = Quantity | float | None

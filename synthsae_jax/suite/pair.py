@@ -154,7 +154,8 @@ def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Numbe
     n = int(np.asarray(m.valid).sum()) // _POINTS * _POINTS
     if not n:
         why = f"fewer than {_POINTS} pairs correlate above .1"
-        return [_standard(name, "score", math.nan, why) for name in names]
+        both = [variant for name in names for variant in (name, f"{name}/chance")]
+        return [_standard(variant, "score", math.nan, why) for variant in both]
     row, col = np.asarray(m.row)[best[:n]], np.asarray(m.col)[best[:n]]
     X, Y = pair.a.subject.decoder[row], pair.b.subject.decoder[col]
     found = []

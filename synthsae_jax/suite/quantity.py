@@ -92,9 +92,10 @@ class Values:
         names = [column(name) for name in columns]
         groups: dict[Any, list[float]] = {}
         for row, value in zip(self.rows, self.values, strict=True):
-            at = tuple(row.get(name) for name in names)
-            groups.setdefault(at[0] if len(at) == 1 else at, []).append(value)
-        return {at: float(np.nanmean(v)) for at, v in groups.items() if np.isfinite(v).any()}
+            if math.isfinite(value):
+                at = tuple(row.get(name) for name in names)
+                groups.setdefault(at[0] if len(at) == 1 else at, []).append(float(value))
+        return {at: sum(v) / len(v) for at, v in groups.items()}
 
 
 def mean(values: Values) -> float:
@@ -116,6 +117,7 @@ class Quantity:
     needs: tuple[Need, ...]
     of_world: Callable[..., float] = mean
     units: tuple[str, ...] = ("world_seed",)  # columns that name what was drawn independently
+    undefined: str = ""  # why `of_world` may give none although observations have values
 
     @property
     def names(self) -> tuple[Name, ...]:
@@ -202,7 +204,7 @@ class Estimate:
     quantity: Quantity
     by_unit: Mapping[Hashable, float]
     interval: stats.Interval
-    defined: int  # observations with a value
+    defined: int  # observations of which some value counts
     total: int  # observations in all, defined or not
     reasons: Mapping[str, int]  # why the others have none
 
@@ -223,7 +225,11 @@ class Estimate:
             return ""
         if not self.total:
             return "nothing was observed"
+        if self.defined and self.quantity.undefined:
+            return self.quantity.undefined
         most = max(self.reasons, key=lambda r: self.reasons[r], default="")
+        if not most and not self.defined and any(need.beside for need in self.quantity.needs):
+            return "no observation has all that are compared"
         return most or "too few observations are defined"
 
     def record(self, **columns: Any) -> dict[str, Any]:
@@ -264,6 +270,8 @@ class Observed:
             sorted({name for row in self.rows for name in row if name not in COLUMNS})
         )
         self._defined: dict[Name, set[tuple[Any, ...]]] = {}
+        self._identities: dict[int, tuple[Any, ...]] = {}  # by the row's id: rows live as long
+        self._estimates: dict[Quantity, Estimate] = {}  # a page asks for many of them twice
 
     def select(self, need: Need) -> list[Row]:
         """The rows of a need."""
@@ -293,6 +301,11 @@ class Observed:
 
     def estimate(self, quantity: Quantity) -> Estimate:
         """`Quantity.over`."""
+        if quantity not in self._estimates:
+            self._estimates[quantity] = self._estimate(quantity)
+        return self._estimates[quantity]
+
+    def _estimate(self, quantity: Quantity) -> Estimate:
         parts = [self._by_unit(need, quantity.units) for need in quantity.needs]
         units = dict.fromkeys(unit for part in parts for unit in part)
         nothing = Values((), ())
@@ -300,12 +313,14 @@ class Observed:
         for unit in units:
             by_unit[unit] = float(quantity.of_world(*(p.get(unit, nothing) for p in parts)))
         every = [values for part in parts for values in part.values()]
+        observations = {self._identity(r) for need in quantity.needs for r in self.select(need)}
+        counted = (row for values in every for row in values.rows if row["value"] is not None)
         return Estimate(
             quantity=quantity,
             by_unit=by_unit,
             interval=stats.mean_interval(list(by_unit.values())),
-            defined=sum(values.defined.size for values in every),
-            total=sum(values.total for values in every),
+            defined=len({self._identity(row) for row in counted}),
+            total=len(observations),
             reasons=sum((values.reasons for values in every), collections.Counter()),
         )
 
@@ -330,7 +345,10 @@ class Observed:
         return self._defined[name]
 
     def _identity(self, row: Row) -> tuple[Any, ...]:
-        return tuple(row.get(name) for name in (*_IDENTITY, *self._factors))
+        if id(row) not in self._identities:
+            columns = (*_IDENTITY, *self._factors)
+            self._identities[id(row)] = tuple(row.get(name) for name in columns)
+        return self._identities[id(row)]
 
 
 def where_of(**where: Any) -> Where:

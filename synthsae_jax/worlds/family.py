@@ -47,6 +47,12 @@ HALF_ROTATED = Condition("half_rotated", shared=0.5, sharing=1.0)
 HALF = Condition("half", shared=0.5)
 DISJOINT_INDEPENDENT = Condition("disjoint_independent", shared=0.0, coupling="independent")
 DISJOINT_COUPLED = Condition("disjoint_coupled", shared=0.0, coupling="counts")
+ZEROS = (DISJOINT_INDEPENDENT, DISJOINT_COUPLED)  # nothing in common, and both ways to fire
+
+
+def shares(level: float, t: float) -> Condition:
+    """B has this share of A's features, their directions rotated (t = 1) or its own (t = 0)."""
+    return Condition(f"shared {level:g}, t {t:g}", shared=level, sharing=t)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from synthsae_jax import matching, worlds
-from synthsae_jax.experiments.validity.varied import varied
+from synthsae_jax.experiments.validity.measure import turned
 from synthsae_jax.matching import CoMoments, TypeCounts
 from synthsae_jax.metrics.reference import OracleCodes
 from synthsae_jax.suite.evidence import code_evidence, firing_evidence
@@ -115,9 +115,9 @@ def test_rules_are_right_on_oracles(pairs):
 
 
 def test_an_equivalent_sae_scores_the_same(pairs):
-    turned = varied(pairs[0], seed=1)[", turned"]
+    otherwise = turned(pairs[0], seed=1)
     # the permuted SAE's latents are worth the same to every rule; cosines up to rounding
-    for one, other in zip(rule_numbers(pairs[0]), rule_numbers(turned)):
+    for one, other in zip(rule_numbers(pairs[0]), rule_numbers(otherwise)):
         assert one.variant == other.variant
         if one.variant != "decoder_cosine_0.7_raw":
             assert other.value == pytest.approx(one.value, nan_ok=True, abs=1e-6)
