@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Figure,
         Finding,
         Grid,
+        Listing,
         Mark,
         Matrix,
         Own,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Telling,
         across,
         along,
+        table_of,
     )
     from synthsae_jax.report.design_page import Page, Section
 
@@ -35,6 +37,7 @@ _BLOCKS = (
     "Figure",
     "Finding",
     "Grid",
+    "Listing",
     "Mark",
     "Matrix",
     "Own",
@@ -42,6 +45,7 @@ _BLOCKS = (
     "Telling",
     "across",
     "along",
+    "table_of",
 )
 _PAGES = ("Page", "Section")
 
@@ -78,6 +82,7 @@ __all__ = [
     "Figure",
     "Finding",
     "Grid",
+    "Listing",
     "Mark",
     "Matrix",
     "Own",
@@ -88,4 +93,5 @@ __all__ = [
     "across",
     "along",
     "build",
+    "table_of",
 ]

@@ -1,11 +1,13 @@
 """Quantities against numbers worked out by hand: selection, worlds, same observations, print."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from synthsae_jax.io.rows import make_row
+from synthsae_jax.report.blocks import Listing, Reader
 from synthsae_jax.suite.quantity import Observed, combined, number, on_same, reads
 
 
@@ -67,6 +69,48 @@ def test_numbers_are_compared_on_the_same_observations():
     assert [e.value for e in of_both] == [0.9, 0.5]
     # how many are left stands beside it
     assert [(e.defined, e.total) for e in of_both] == [(1, 2), (1, 2)]
+
+
+def test_several_numbers_of_one_observation_are_one_observation():
+    rows = [row("good", 0.5, run=r) for r in "ab"]
+    rows += [row("rare", 0.1, run="a"), row("rare", None, run="b")]
+    rare = number("rare", "r", title="rare")
+    # what of b counts is its other number
+    difference = (GOOD - rare).over(rows)
+    assert (difference.value, difference.defined, difference.total) == (0.4, 2, 2)
+    on_both = (GOOD.on_same(rare) - rare.on_same(GOOD)).over(rows)
+    assert (on_both.defined, on_both.total) == (1, 2)
+
+
+def test_a_test_of_defined_values_may_be_undefined_by_itself():
+    slope = lambda values: float(np.ptp(values.values)) or math.nan
+    flat = dataclasses.replace(GOOD, of_world=slope, undefined="all values are equal")
+    assert flat.over([row("good", 1.0), row("good", 1.0, run="b")]).reason == "all values are equal"
+    # where nothing is defined the rows say why, and where nothing is left of it the comparison
+    assert flat.over([row("good", None)]).reason == "no pair is matched"
+    never = GOOD.on_same(number("rare", "r")).over([row("good", 1.0)])
+    assert (never.defined, never.total) == (0, 1)
+    assert never.reason == "no observation has all that are compared"
+
+
+def test_a_listing_says_on_how_many_its_numbers_rest_and_why_there_are_none():
+    rows = [row("good", 0.5), row("good", None, run="b"), row("rare", None, reason="dead")]
+    listing = Listing(
+        "rule",
+        ("here", "there"),
+        {
+            "first": (GOOD, number("rare", "r")),
+            "second": (None, number("rare", "r")),
+            "third": (number("none"), None),
+        },
+    )
+    (table,) = listing.draw(Reader(Observed(rows), (), {}, "page")).tables
+    assert table.header == ("rule", "here", "there")
+    # nothing of the third was observed
+    assert [r[0] for r in table.rows] == ["first", "second"]
+    assert table.rows[0][1:] == ("50 % (1 of 2)", "undefined (a)")
+    assert table.rows[1][2] == "undefined (a)"
+    assert "(a) dead." in table.note
 
 
 def test_observations_are_told_apart_by_factors_and_by_partner():
