@@ -69,6 +69,8 @@ def _declared(design: Design) -> dict[str, list[Any]]:
         for arm in design.arms(scale):
             for name, value in arm.columns().items():
                 known.setdefault(column(name), []).append(value)
+            for name, values in arm.levels(scale).items():
+                known.setdefault(column(name), []).extend(values)
         for name, values in design.levels(scale).items():
             known.setdefault(column(name), []).extend(values)
     return {name: list(dict.fromkeys(values)) for name, values in known.items()}
@@ -76,9 +78,10 @@ def _declared(design: Design) -> dict[str, list[Any]]:
 
 def _possible(design: Design, context: Context) -> dict[str, list[Any]]:
     """Column -> the values that rows of this cell can have."""
-    values = {column(n): [v] for n, v in context.arm.columns().items()}
-    levels = {column(n): list(v) for n, v in design.levels(context.scale).items()}
-    return {**levels, **values}
+    of_arm = {column(n): [v] for n, v in context.arm.columns().items()}
+    several = (design.levels(context.scale), context.arm.levels(context.scale))
+    levels = {column(n): list(v) for each in several for n, v in each.items()}
+    return {**levels, **of_arm}
 
 
 def _unmet(design: Design, context: Context, rows: Sequence[Row]) -> list[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from synthsae_jax.report.blocks import (
         Curve,
         Dots,
+        Every,
         Figure,
         Finding,
         Grid,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _BLOCKS = (
     "Curve",
     "Dots",
+    "Every",
     "Figure",
     "Finding",
     "Grid",
@@ -79,6 +81,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Curve",
     "Dots",
+    "Every",
     "Figure",
     "Finding",
     "Grid",

@@ -8,6 +8,7 @@ row, curve or cell is left out; where a number is undefined it says so.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -106,8 +107,8 @@ class Telling:
 class Grid:
     """A table: a row per label, a column per quantity.
 
-    `rows` maps what is printed in front to where the numbers are taken. A row without any
-    observation is left out.
+    `rows` maps what is printed in front to where the numbers are taken. A row of which nothing was
+    observed is left out, as is one of differences from an arm that did not run.
     """
 
     head: str  # over the labels
@@ -135,7 +136,7 @@ class Grid:
 class Listing:
     """A table whose rows are different numbers: what is printed in front -> one per head.
 
-    None leaves a cell empty; a row without any observation is left out.
+    None leaves a cell empty; rows are left out as in `Grid`.
     """
 
     head: str  # over the labels
@@ -169,15 +170,15 @@ def table_of(
     note: str = "",
     digits: int | None = None,
 ) -> tables.Table | None:
-    """Estimates as a table; rows without any observation are left out, None where all are.
+    """Estimates as a table; rows of which nothing was observed are left out, None where all are.
 
-    An estimate that rests on a part of its observations says on how many; why one is undefined
-    stands below. `digits` None: shares in per cent, others with two.
+    An estimate that rests on a part of its observations, or is defined in a part of its worlds,
+    says on how many; why one is undefined stands below. `digits` None: shares in per cent, others with two.
     """
     estimates = {
         label: [c for c in line if isinstance(c, Estimate)] for label, line in lines.items()
     }
-    shown = {label: line for label, line in lines.items() if any(e.total for e in estimates[label])}
+    shown = {n: line for n, line in lines.items() if not all(e.absent for e in estimates[n])}
     if not shown:
         return None
     reasons: dict[str, str] = {}
@@ -201,13 +202,15 @@ def _printed(cell: Cell, digits: int | None, reasons: dict[str, str]) -> str:
     """A cell's text; `reasons` gets a letter for a reason that is new."""
     if not isinstance(cell, Estimate):
         return cell or ""
-    if not cell.total:
+    if cell.absent:
         return ""
     if not cell.known:
         return f"undefined ({reasons.setdefault(cell.reason, _letter(len(reasons)))})"
     text = f"{cell:.{digits}}" if digits is not None else f"{cell}"
-    partial = cell.defined < cell.total
-    return f"{text} ({cell.defined} of {cell.total})" if partial else text
+    if cell.defined < cell.total:
+        return f"{text} ({cell.defined} of {cell.total})"
+    worlds, defined = len(cell.by_unit), sum(map(math.isfinite, cell.by_unit.values()))
+    return f"{text} ({defined} of {worlds} worlds)" if defined < worlds else text
 
 
 def _letter(n: int) -> str:
@@ -220,10 +223,18 @@ Level = Quantity | float | None
 
 
 @dataclasses.dataclass(frozen=True)
+class Every:
+    """Where a mark stands on a curve: at each value of a column that the rows have."""
+
+    column: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Mark:
     """One number of a figure: in which panel, with which label, what of.
 
-    `x` is where it stands on a curve: a number, a text, or a quantity that is measured there.
+    `x` is where it stands on a curve: a number, a text, a quantity that is measured there, or
+    `Every` value of a column. `no_effect` is where a difference would be if nothing differed.
     """
 
     panel: str
@@ -232,18 +243,42 @@ class Mark:
     x: Any = None
     chance: Level = None
     ceiling: Level = None
+    no_effect: Level = None
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """What stands beside it, by the names that figures print."""
+        levels = (self.chance, self.ceiling, self.no_effect)
+        return dict(zip(marks.LEVELS, levels, strict=True))
 
     def quantities(self) -> list[Quantity]:
         """What it reads."""
-        return [q for q in (self.of, self.x, self.chance, self.ceiling) if isinstance(q, Quantity)]
+        read = (self.of, self.x, *self.levels.values())
+        return [q for q in read if isinstance(q, Quantity)]
+
+    def each(self, reader: Reader) -> list[Mark]:
+        """Itself, or a mark for every value of its column."""
+        if not isinstance(self.x, Every):
+            return [self]
+        column = self.x.column
+        return [
+            dataclasses.replace(
+                self,
+                of=self.of.at(**{column: value}),
+                x=value,
+                chance=_at(self.chance, **{column: value}),
+                ceiling=_at(self.ceiling, **{column: value}),
+                no_effect=_at(self.no_effect, **{column: value}),
+            )
+            for value in reader.observed.values_of(column)
+        ]
 
     def record(self, reader: Reader, **columns: Any) -> dict[str, Any] | None:
         """For a figure; None where the number is undefined."""
         estimate = reader.estimate(self.of)
         if not estimate.known:
             return None
-        levels = {"chance": self.chance, "ceiling": self.ceiling}
-        values = {name: _level(reader, level) for name, level in levels.items()}
+        values = {name: _level(reader, level) for name, level in self.levels.items()}
         drawn = {name: value for name, value in values.items() if value is not None}
         return estimate.record(**columns, **drawn)
 
@@ -253,11 +288,12 @@ def across(
     rows: Mapping[str, Where],
     chance: Level = None,
     ceiling: Level = None,
+    no_effect: Level = None,
 ) -> list[Mark]:
     """Marks of dots: a panel per quantity, a row per label; levels are taken where the row is."""
-    at = lambda level, where: level.at(**where) if isinstance(level, Quantity) else level
+    levels = (chance, ceiling, no_effect)
     return [
-        Mark(q.title, row, q.at(**where), None, at(chance, where), at(ceiling, where))
+        Mark(q.title, row, q.at(**where), None, *(_at(level, **where) for level in levels))
         for q in quantities
         for row, where in rows.items()
     ]
@@ -295,7 +331,8 @@ def along(
 class Curve:
     """Numbers against a factor or a measured quantity: a line per label, panel by panel.
 
-    A panel of single points is left out, since a point alone shows no course.
+    A line of one point is left out, since a point alone shows no course, as is a panel whose lines
+    stand at fewer than `least` places in all.
     """
 
     name: str  # of its file
@@ -304,6 +341,7 @@ class Curve:
     caption: str
     log_x: bool = False
     limits: Mapping[str, tuple[float, float]] | None = None
+    least: int = 2
 
     def quantities(self) -> Sequence[Quantity]:
         """What it reads."""
@@ -313,7 +351,7 @@ class Curve:
         """The figure."""
         records = []
         at: dict[tuple[str, str], set[Any]] = {}
-        for mark in self.marks:
+        for mark in (single for each in self.marks for single in each.each(reader)):
             x = mark.x
             if isinstance(x, Quantity):
                 measured = reader.estimate(x)
@@ -322,8 +360,12 @@ class Curve:
             if record is not None and x is not None:
                 records.append(record)
                 at.setdefault((mark.panel, mark.label), set()).add(x)
-        courses = {panel for (panel, _), places in at.items() if len(places) > 1}
-        records = [record for record in records if record["metric"] in courses]
+        courses = {line: xs for line, xs in at.items() if len(xs) > 1}
+        reached: dict[str, set[Any]] = {}
+        for (panel, _), xs in courses.items():
+            reached.setdefault(panel, set()).update(xs)
+        shown = {line for line in courses if len(reached[line[0]]) >= self.least}
+        records = [r for r in records if (r["metric"], r["series"]) in shown]
         if not records:
             return Drawn()
         plot = lines.line_plot(
@@ -424,6 +466,10 @@ class Own:
         """The table."""
         table = self.table(reader)
         return Drawn() if table is None else Drawn(tables=(table,))
+
+
+def _at(level: Level, **where: Any) -> Level:
+    return level.at(**where) if isinstance(level, Quantity) else level
 
 
 def _level(reader: Reader, level: Level) -> float | None:

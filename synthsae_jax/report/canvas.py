@@ -12,7 +12,7 @@ import html
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +148,23 @@ def _start(block: list, low: float, high: float) -> float:
     return max(low, min(block[0], high - block[2]))
 
 
-def spread_texts(figure: Figure, axes: Axes, texts: Sequence[Text], along: str) -> None:
-    """Move text labels along "x" or "y" until none covers another; call it last.
+def spread_texts(figure: Figure, labels: Iterable[tuple[Axes, Sequence[Text]]], along: str) -> None:
+    """Move the labels of each panel along "x" or "y" until none covers another; call it last.
 
     Measures the finished layout, so nothing that changes it may come after.
     """
-    if not texts:
+    labels = [(axes, texts) for axes, texts in labels if texts]
+    if not labels:
         return
+    # once for all panels: on a figure of seven it takes seconds
     figure.draw_without_rendering()
     # the layout is final from here on; a second pass would move the axes under the labels
     figure.set_layout_engine("none")
-    renderer = figure.canvas.get_renderer()
+    for axes, texts in labels:
+        _spread_texts(figure.canvas.get_renderer(), axes, texts, along)
+
+
+def _spread_texts(renderer: Any, axes: Axes, texts: Sequence[Text], along: str) -> None:
     boxes = [text.get_window_extent(renderer) for text in texts]
     frame = axes.get_window_extent(renderer)
     gap = 0.12 * boxes[0].height

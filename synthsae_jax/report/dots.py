@@ -54,8 +54,7 @@ def dot_plot(
             axes.grid(axis="y", color=style.FAINT, lw=0.5)
             axes.set_axisbelow(True)
             axes.locator_params(axis="x", nbins=4)
-        for axes, texts in labels:
-            canvas.spread_texts(figure, axes, texts, "x")
+        canvas.spread_texts(figure, labels, "x")
     alt = f"{', '.join(style.readable(p, names) for p in panels)} by {' and '.join(keys)}."
     return canvas.Plot(figure, _data(data, keys, panel), alt)
 

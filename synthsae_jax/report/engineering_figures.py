@@ -63,7 +63,7 @@ def crossed(
             )
             for r in records
         ]
-        canvas.spread_texts(figure, axes, texts, "y")
+        canvas.spread_texts(figure, [(axes, texts)], "y")
         low, high = axes.get_xlim()
         for r, text in zip(records, texts, strict=True):
             # from the dot to its name, which may have had to move

@@ -98,8 +98,7 @@ def line_plot(
             else:
                 axes.xaxis.set_major_formatter(lambda value, _: style.compact(value))
             ends.append((axes, texts))
-        for axes, texts in ends:
-            canvas.spread_texts(figure, axes, texts, "y")
+        canvas.spread_texts(figure, ends, "y")
     alt = f"{', '.join(style.readable(p, names) for p in panels)} against {x}, a line per group."
     columns = [x, *keys, panel, "estimate", "lo", "hi", "points"]
     return canvas.Plot(figure, canvas.figure_data(data, columns, marks.LEVELS), alt)

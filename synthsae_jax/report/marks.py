@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation, Transform
 
 from synthsae_jax.report import canvas, style
 
-LEVELS = ("chance", "ceiling")
+LEVELS = ("chance", "ceiling", "no effect")  # columns of records, printed as they are
 READING = (
     "Dot and line: mean with its interval; stroke and rings: mean and single values of fewer than "
     "five units."

@@ -34,6 +34,10 @@ class Arm:
         """Columns (or factors) that every row of the arm carries."""
         return {"arm": self.name}
 
+    def levels(self, scale: Scale) -> Mapping[str, Sequence[Any]]:
+        """Columns of which its rows have several values, where these are not those of all arms."""
+        return {}
+
     def spec(self) -> dict[str, Any]:
         """What of it the numbers depend on, as JSON-able values."""
         return dataclasses.asdict(self)

@@ -179,9 +179,18 @@ def number(
 
 
 def combined(
-    of: Callable[..., float], *parts: Quantity, name: str, title: str, unit: str = ""
+    of: Callable[..., float],
+    *parts: Quantity,
+    name: str,
+    title: str,
+    unit: str = "",
+    undefined: str = "",
 ) -> Quantity:
-    """`of(value of each part)`, world by world: a difference, a ratio, a largest of several."""
+    """`of(value of each part)`, world by world: a difference, a ratio, a largest of several.
+
+    `undefined` says why it may have no number where its parts have one; "": for the reason that
+    they may have none.
+    """
     ends = np.cumsum([0, *(len(part.needs) for part in parts)])
 
     def of_world(*values: Values) -> float:
@@ -189,7 +198,8 @@ def combined(
         return of(*each)
 
     needs = tuple(need for part in parts for need in part.needs)
-    return Quantity(name, title, unit or parts[0].unit, needs, of_world, parts[0].units)
+    why = undefined or next((part.undefined for part in parts if part.undefined), "")
+    return Quantity(name, title, unit or parts[0].unit, needs, of_world, parts[0].units, why)
 
 
 def on_same(*quantities: Quantity) -> tuple[Quantity, ...]:
@@ -207,6 +217,7 @@ class Estimate:
     defined: int  # observations of which some value counts
     total: int  # observations in all, defined or not
     reasons: Mapping[str, int]  # why the others have none
+    absent: bool  # does some of its needs meet no row at all, such as of an arm that did not run?
 
     @property
     def value(self) -> float:
@@ -225,6 +236,8 @@ class Estimate:
             return ""
         if not self.total:
             return "nothing was observed"
+        if self.absent:
+            return "a part of it was not observed"
         if self.defined and self.quantity.undefined:
             return self.quantity.undefined
         most = max(self.reasons, key=lambda r: self.reasons[r], default="")
@@ -322,6 +335,7 @@ class Observed:
             defined=len({self._identity(row) for row in counted}),
             total=len(observations),
             reasons=sum((values.reasons for values in every), collections.Counter()),
+            absent=not all(parts),
         )
 
     def _by_unit(self, need: Need, units: Sequence[str]) -> dict[Hashable, Values]:

@@ -191,7 +191,8 @@ def test_every_form_has_the_same_cells_and_escapes_them():
     assert table.rows[0][0] == "a|b <i> [bold]"
     assert table.rows[1][3].startswith("(")  # three instances: values, not an interval
 
-    cells = Cells(tables.to_html(table))
+    # intervals do not break there
+    cells = Cells(tables.to_html(table).replace("\u00a0", " "))
     assert cells.rows == [list(table.header), *map(list, table.rows)]
     assert "i" not in cells.tags
     assert "T&lt;1&gt;" in tables.to_html(table)
