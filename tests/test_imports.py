@@ -37,7 +37,6 @@ RECORDS = {"suite.base", "suite.claims", "suite.quantity"}
 PAGES = {
     "report.architectures_page",
     "report.architectures_ranking",
-    "report.drivers_page",
     "report.engineering_page",
     "report.evolution_page",
     "report.matching_page",

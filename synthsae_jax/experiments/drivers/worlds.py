@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from synthsae_jax import worlds
-from synthsae_jax.suite.study import Study
+from synthsae_jax.suite.context import Context
+from synthsae_jax.suite.design import Arm
+from synthsae_jax.suite.scale import Scale
 from synthsae_jax.worlds import World
 from synthsae_jax.worlds.nodes import Nodes
 
@@ -28,14 +30,13 @@ _SLOTS_PER_LEVEL = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class Arm:
-    """One intervention: what differs from the base arm; numbers of the base elsewhere."""
+class Intervention(Arm):
+    """What differs from the base arm; numbers of the base elsewhere."""
 
-    name: str
     overlap: float = LEVELS["overlap"][0]
     way: str = "coherence"  # how an overlap beyond the base's is reached: "dim", "features"
     geometry: str = "random"
-    features: float = 1.0  # relative to the size's; width goes along
+    features: float = 1.0  # relative to the scale's; width goes along
     depth: int = 0
     exclusive: bool = False
     scaled: bool = False
@@ -47,88 +48,95 @@ class Arm:
     block: bool = False  # is it a run of the fraction?
     between: bool = False  # are SAEs on it also paired with SAEs on the base arm's world?
 
+    def columns(self) -> dict[str, Any]:
+        """Its factors."""
+        fields = dataclasses.asdict(self)
+        return {n: v for n, v in fields.items() if n not in ("name", "sae", "between")}
+
+    def levels(self, scale: Scale) -> dict[str, Sequence[str]]:
+        """What its pairs are called."""
+        return {"condition": (self.name, *([self.beside_base] if self.between else []))}
+
     @property
-    def settings(self) -> dict[str, Any]:
-        """What the rows carry as factors."""
-        names = (
-            "overlap",
-            "way",
-            "geometry",
-            "features",
-            "depth",
-            "exclusive",
-            "scaled",
-            "correlation",
-            "rank",
-            "exponent",
-            "noise",
-            "block",
-        )
-        return {name: getattr(self, name) for name in names}
+    def beside_base(self) -> str:
+        """The pair of an SAE on it and one on the base arm's world."""
+        return f"{self.name} / base"
+
+    def without_codes(self) -> Intervention:
+        """The same directions and firing law, with neither trees nor correlation."""
+        return dataclasses.replace(self, depth=0, correlation=0.0)
 
 
-def fraction() -> tuple[Arm, ...]:
+def fraction() -> tuple[Intervention, ...]:
     """Half of the 2^5 settings, resolution V: the fifth factor is minus the product of the others.
 
     Main effects and interactions of two are apart from each other; the base is its first run.
     """
     names = list(LEVELS)
-    found = []
+    runs = []
     for signs in itertools.product((-1, 1), repeat=4):
         full = (*signs, -int(np.prod(signs)))
         chosen = {n: LEVELS[n][s > 0] for n, s in zip(names, full, strict=True)}
         label = "+".join(n for n, s in zip(names, full, strict=True) if s > 0) or "base"
-        found.append(Arm(label, **chosen, block=True))  # type: ignore[arg-type]
-    return tuple(found)
+        runs.append(Intervention(label, **chosen, block=True))  # type: ignore[arg-type]
+    return tuple(runs)
 
 
-def arms() -> dict[str, Arm]:
+def interventions() -> tuple[Intervention, ...]:
     """The fraction first, then one factor at a time from the base."""
-    single = (
-        Arm("dim .10", overlap=0.10, way="dim"),
-        Arm("dim .15", overlap=0.15, way="dim"),
-        Arm("dim .30", overlap=0.30, way="dim"),
-        Arm("coherence .25", overlap=0.25),
-        Arm("coherence .30", overlap=0.30),
-        Arm("orthogonal", geometry="orthogonal"),
-        Arm("twice the features", features=2.0, way="features"),
-        Arm("dim of twice the features", features=2.0, way="dim"),
-        *(Arm(f"depth {d}", depth=d, between=d == 3) for d in range(1, DEEPEST + 1)),
-        Arm("exclusive", depth=3, exclusive=True),
-        Arm("scaled", depth=3, scaled=True),
-        Arm("correlation .1", correlation=0.1),
-        Arm("correlation .2", correlation=0.2, between=True),
+    return (
+        *fraction(),
+        Intervention("dim .10", overlap=0.10, way="dim"),
+        Intervention("dim .15", overlap=0.15, way="dim"),
+        Intervention("dim .30", overlap=0.30, way="dim"),
+        Intervention("coherence .25", overlap=0.25),
+        Intervention("coherence .30", overlap=0.30),
+        Intervention("orthogonal", geometry="orthogonal"),
+        Intervention("twice the features", features=2.0, way="features"),
+        Intervention("dim of twice the features", features=2.0, way="dim"),
+        *(Intervention(f"depth {d}", depth=d, between=d == 3) for d in range(1, DEEPEST + 1)),
+        Intervention("exclusive", depth=3, exclusive=True),
+        Intervention("scaled", depth=3, scaled=True),
+        Intervention("correlation .1", correlation=0.1),
+        Intervention("correlation .2", correlation=0.2, between=True),
         # of the same rms correlation, scale^2 sqrt(rank), as the arm before
-        Arm("correlation .2, rank 40", correlation=0.2 * (10 / 40) ** 0.25, rank=40),
-        Arm("exponent .4", exponent=0.4),
-        Arm("exponent 1", exponent=1.0),
-        Arm("noise .1", noise=0.1),
-        Arm("matryoshka", sae="matryoshka"),
-        Arm("matryoshka, depth 3", sae="matryoshka", depth=3),
+        Intervention("correlation .2, rank 40", correlation=0.2 * (10 / 40) ** 0.25, rank=40),
+        Intervention("exponent .4", exponent=0.4),
+        Intervention("exponent 1", exponent=1.0),
+        Intervention("noise .1", noise=0.1),
+        Intervention("matryoshka", sae="matryoshka"),
+        Intervention("matryoshka, depth 3", sae="matryoshka", depth=3),
     )
-    return {arm.name: arm for arm in (*fraction(), *single)}
 
 
-def shape(size: Mapping[str, Any], arm: Arm) -> tuple[int, int, int]:
+class Shape(NamedTuple):
+    """Sizes of an arm."""
+
+    n_features: int
+    dim: int
+    width: int
+
+
+def shape(scale: Scale, arm: Intervention) -> Shape:
     """Features F, dimensions D and width L of an arm."""
-    n = size["n_features"]
+    assert scale.n_features is not None  # every scale of the design has it
+    n, width = scale.n_features, scale.d_sae
     base = worlds.dim_for_overlap(n, LEVELS["overlap"][0])
     if arm.way == "features":
-        return round(arm.features * n), base, round(arm.features * size["width"])
+        return Shape(round(arm.features * n), base, round(arm.features * width))
     if arm.features != 1:  # the overlap that so many features would have, by dimensions
         same = worlds.overlap_of(round(arm.features * n), base)
-        return n, worlds.dim_for_overlap(n, same), size["width"]
+        return Shape(n, worlds.dim_for_overlap(n, same), width)
     if arm.way == "dim":
-        return n, worlds.dim_for_overlap(n, arm.overlap), size["width"]
-    return n, base, size["width"]
+        return Shape(n, worlds.dim_for_overlap(n, arm.overlap), width)
+    return Shape(n, base, width)
 
 
-def instance_config(size: Mapping[str, Any], arm: Arm) -> worlds.InstanceConfig:
+def instance_config(scale: Scale, arm: Intervention) -> worlds.InstanceConfig:
     """Random directions, paired where coherence is what moves the overlap."""
-    _, dim, _ = shape(size, arm)
     paired = arm.way == "coherence" and arm.overlap > LEVELS["overlap"][0]
     return worlds.InstanceConfig(
-        hidden_dim=dim,
+        hidden_dim=shape(scale, arm).dim,
         bias_norm=0.5,
         orthogonalize_steps=0,
         geometry=arm.geometry,
@@ -137,25 +145,38 @@ def instance_config(size: Mapping[str, Any], arm: Arm) -> worlds.InstanceConfig:
     )
 
 
-def arm_world(study: Study, size: Mapping[str, Any], arm: Arm) -> tuple[World, worlds.RateMatch]:
+def firing_law(scale: Scale, arm: Intervention) -> worlds.ScaledZipf:
+    """How often the features of an arm fire."""
+    return worlds.ScaledZipf(exponent=arm.exponent, mean_l0=scale.mean_l0)
+
+
+def rates_of(scale: Scale, arm: Intervention) -> np.ndarray:
+    """Rates of the arm's features, [F]: those of its law."""
+    return firing_law(scale, arm).values(shape(scale, arm).n_features, None)
+
+
+def arm_world(context: Context, arm: Intervention) -> tuple[World, worlds.RateMatch]:
     """The world of an arm, and how well its rates are those of the firing law.
 
     Without a forest the law's rates are exact. With one, realised rates are held within 2 %
     (`compensation="exact"`): a variant of the world without it, over the same copula.
     """
-    n, _, _ = shape(size, arm)
-    law = worlds.ScaledZipf(exponent=arm.exponent, mean_l0=size["mean_l0"])
-    copula = worlds.LowRank(arm.rank, arm.correlation)
-    slots = _slots(size, arm)
-    plain = study.world(n_features=n, firing=law, correlation=copula, slots=slots[:2] + slots[-1:])
-    rates = law.values(n, None)
+    scale = context.scale
+    slots = _slots(scale, arm)
+    plain = context.world(
+        n_features=shape(scale, arm).n_features,
+        firing=firing_law(scale, arm),
+        correlation=worlds.LowRank(arm.rank, arm.correlation),
+        slots=slots[:2] + slots[-1:],
+    )
+    rates = rates_of(scale, arm)
     if not arm.depth:
         return plain, worlds.RateMatch(0, 0.0, float(rates.sum()), float(rates.sum()))
     trees = forest(rates, arm.depth, arm.exclusive, arm.scaled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # missed rates are rows of the table
-        found = worlds.variant(plain, hierarchy=trees, seed=study.world_seed, slots=slots)
-    return found, worlds.rate_match(found, rates)
+        grown = worlds.variant(plain, hierarchy=trees, seed=context.world_seed, slots=slots)
+    return grown, worlds.rate_match(grown, rates)
 
 
 def forest(rates: np.ndarray, depth: int, exclusive: bool = False, scaled: bool = False) -> Nodes:
@@ -188,9 +209,10 @@ def forest(rates: np.ndarray, depth: int, exclusive: bool = False, scaled: bool 
     )
 
 
-def _slots(size: Mapping[str, Any], arm: Arm) -> tuple[int, ...]:
+def _slots(scale: Scale, arm: Intervention) -> tuple[int, ...]:
     """Ample room, equal over the arms of a depth, so that they share compiled programs."""
-    root, top, code = size["slots"]
+    assert scale.slots is not None  # as above
+    root, top, code = scale.slots
     if not arm.depth:
         return root, top, code
     return (root, top, *[_SLOTS_PER_LEVEL] * arm.depth, code)
