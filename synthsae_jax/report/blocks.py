@@ -173,7 +173,8 @@ def table_of(
     """Estimates as a table; rows of which nothing was observed are left out, None where all are.
 
     An estimate that rests on a part of its observations, or is defined in a part of its worlds,
-    says on how many; why one is undefined stands below. `digits` None: shares in per cent, others with two.
+    says on how many; why one is undefined stands below. `digits` None: shares in per cent, others
+    with two.
     """
     estimates = {
         label: [c for c in line if isinstance(c, Estimate)] for label, line in lines.items()

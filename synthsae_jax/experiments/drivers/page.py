@@ -35,7 +35,7 @@ from synthsae_jax.report.blocks import (
     Dots,
     Finding,
     Grid,
-    Lines,
+    Listing,
     Mark,
     Own,
     Reader,
@@ -138,7 +138,7 @@ PAGE = Page(
             "they did so independently within tenths by frequency, which goes through recovery, "
             "and the rest. The two parts may pull in opposite directions. Last: what r > .1 "
             "declares of SAEs whose recovery is planted, equal in every arm.",
-            Lines(
+            Listing(
                 "factor",
                 ("both recover", "through recovery", "the rest", EXCESS.title, PLANTED.title),
                 {
@@ -163,7 +163,7 @@ PAGE = Page(
                 ],
                 "Effects of factors and of two together, high less low.",
             ),
-            Lines(
+            Listing(
                 "factor",
                 (*(f"both recover, {t}" for t in TRUTHS), "universality", "strictest", "lenient"),
                 {
