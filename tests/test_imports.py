@@ -57,6 +57,7 @@ GROUND = {
     "parallel",
     "inputs",
     "strict_json",
+    "interrupts",
 }
 CLI = {"cli", "__main__"}
 

@@ -28,9 +28,9 @@ def writable_folder(folder: Path) -> None:
     require(os.access(nearest, os.W_OK), f"--out: no right to write in '{nearest}'.")
 
 
-def writable_file(path: Path) -> None:
+def writable_file(path: Path | None) -> None:
     """Raise unless `path` is, or could become, a file that a result can be written to."""
-    require(not path.is_dir(), f"'{path}' is a folder; a file is needed.")
-    nearest = next(p for p in path.absolute().parents if p.exists())
-    require(nearest.is_dir(), f"'{path}' cannot be written: '{nearest}' is a file.")
-    require(os.access(nearest, os.W_OK), f"No right to write in '{nearest}'.")
+    if path is not None:
+        from synthsae_jax.io import atomic
+
+        atomic.check_file(path)

@@ -1,17 +1,20 @@
 """The command `synthsae`: one record per command, its fields are the arguments.
 
 Exit status 0: done. 2: the user's input was wrong, one line on stderr says how. 1: it failed.
-130: interrupted. JAX is imported by the commands that compute, so `--help` answers at once.
+130: interrupted by Ctrl-C, 143: ended by SIGTERM, 129: its terminal was closed; the same command
+then goes on with what is left, so these are what a scheduler may queue again. JAX is imported by
+the commands that compute, so `--help` answers at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from synthsae_jax import __version__
+from synthsae_jax import __version__, interrupts
 from synthsae_jax.cli.arguments import PROGRAM
 from synthsae_jax.cli.explain import Explain
 from synthsae_jax.cli.list import List
@@ -40,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if list(argv) == ["--version"]:
         print(f"{PROGRAM} {__version__}")
         return 0
+    with interrupts.program(PROGRAM):
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         command = parse(PROGRAM, argv, COMMANDS)
         if command is not None:
@@ -48,19 +56,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except ConfigError as error:
         return _stop(2, " ".join(str(error).split()))
-    except KeyboardInterrupt:
-        return _stop(130, "interrupted.")
+    except (KeyboardInterrupt, interrupts.Terminated) as end:
+        number = interrupts.number_of(end)
+        return _stop(interrupts.exit_status(number), interrupts.message(number))
     except BrokenPipeError:
         # the reader (`| head`) has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         return _stop(1, f"failed: {error}")
+    except Exception:
+        # an import that was interrupted may fail as if something were missing
+        if (number := interrupts.requested()) is None:
+            raise
+        return _stop(interrupts.exit_status(number), interrupts.message(number))
     return 0
 
 
 def _stop(status: int, message: str) -> int:
-    print(f"{PROGRAM}: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
     return status
 
 

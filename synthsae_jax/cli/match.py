@@ -47,8 +47,7 @@ class Match:
 
     def run(self) -> None:
         for path in (self.out, self.page):
-            if path is not None:
-                writable_file(path)
+            writable_file(path)
         from synthsae_jax import match
 
         record = match.match_saes(

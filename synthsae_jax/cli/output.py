@@ -10,10 +10,11 @@ from typing import Any
 def show_result(result: Any, out: Path) -> None:
     """Build the page, print its tables and keep them beside the page as plain text."""
     from synthsae_jax import report
+    from synthsae_jax.io import atomic
 
     report.build(out)
     text = "\n\n".join(str(table).rstrip("\n") for table in result.tables()) + "\n"
-    (out / "summary.txt").write_text(text, encoding="utf-8")
+    atomic.write_text(out / "summary.txt", text)
     print(text)
     print(f"The page: {out / 'report.html'}")
 
@@ -21,4 +22,6 @@ def show_result(result: Any, out: Path) -> None:
 def write_json(path: Path | None, content: Any) -> None:
     """Write `content` as JSON where a file was asked for."""
     if path is not None:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        from synthsae_jax.io import atomic
+
+        atomic.write_text(path, json.dumps(content, indent=1) + "\n")

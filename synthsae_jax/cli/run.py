@@ -27,6 +27,8 @@ class Run:
     """Only say what would run: runs, compiles, memory, time."""
     salt: Annotated[str | None, arg(metavar="HEX")] = None
     """Hexadecimal digits that draw fresh report worlds."""
+    accept_mixed: bool = False
+    """Go on in a folder whose finished cells another version made; the manifest has both."""
 
     def run(self) -> None:
         from synthsae_jax import suite
@@ -42,6 +44,8 @@ class Run:
         if self.dry_run:
             print(suite.plan(self.name, **options))
             return
-        out = self.out or Path("runs") / f"{self.name.replace('@', '-')}-{self.scale}"
+        out = self.out or Path(suite.default_folder(self.name, self.scale))
         writable_folder(out)
+        if self.accept_mixed:
+            options["accept_mixed"] = True
         show_result(suite.run(self.name, out=out, **options), out)

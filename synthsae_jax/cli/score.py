@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from synthsae_jax.cli.arguments import File, Folder, existing_folder
+from synthsae_jax.cli.arguments import File, Folder, existing_folder, writable_file
 from synthsae_jax.cli.output import write_json
 from synthsae_jax.errors import require
 
@@ -32,6 +32,7 @@ class Score:
         require(self.samples >= 1, f"--samples must be at least 1, got {self.samples}.")
         require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}.")
         existing_folder(self.sae)
+        writable_file(self.json)
         from synthsae_jax import io, metrics
         from synthsae_jax.io.artefacts import reference_artefact
 

@@ -3,49 +3,41 @@
 A regular file is written under a temporary name beside its goal, synced, and renamed over it; a
 symbolic link is followed and its target replaced; a device or a pipe is written into. A place the
 user named that cannot be written to is a `ConfigError`; a full disk stays an OSError.
-
-Temporary names carry the process that made them. A process that was killed leaves them behind;
-the next one that writes into the folder removes them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import hashlib
 import os
 import re
 import shutil
-import socket
 import stat
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.io import temporary
 
 PathLike = str | os.PathLike[str]
 
 _READER_SECONDS = 3.0  # how long a named pipe may wait for its reader
-_FOREIGN_SECONDS = 86_400.0  # after which temporary files of other machines count as left behind
-_NAME_CHARACTERS = 40  # of the goal in a temporary name, which adds some 40 bytes of its own
 _USERS_ERRORS = {errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS, errno.EISDIR, errno.ENOTDIR}
-# .NAME.HOST-PID-RANDOM.tmp, and .old for a folder that steps aside for its successor
-_TEMPORARY = re.compile(
-    r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.(tmp|old)"
-)
 
 
 def write_text(path: PathLike, text: str) -> Path:
-    """Write `text` as UTF-8 with the newlines it has; returns the path.
+    """Write `text` as `utf8` with the newlines it has; returns the path."""
+    return write_bytes(path, utf8(text))
 
-    A lone surrogate (half of a character, as in file names that are no UTF-8) becomes `\\udcff`,
-    which inside JSON is the same text.
-    """
-    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+def utf8(text: str) -> bytes:
+    """UTF-8 of any text: halves of a character, as in the names of some files, become U+FFFD."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", "\ufffd", text).encode("utf-8")
 
 
 def write_bytes(path: PathLike, data: bytes) -> Path:
@@ -59,8 +51,8 @@ def write_bytes(path: PathLike, data: bytes) -> Path:
             _write_into(path, data)
         else:
             goal.parent.mkdir(parents=True, exist_ok=True)
-            with _whole_file(goal, data) as temporary:
-                os.replace(temporary, goal)
+            with _whole_file(goal, data) as new:
+                os.replace(new, goal)
             _sync_folder(goal.parent)
     return Path(path)
 
@@ -71,7 +63,7 @@ def create_text(path: PathLike, text: str) -> bool:
     Of several processes that try at once exactly one gets True.
     """
     goal = Path(path)
-    with _plain_errors(path), _whole_file(goal, text.encode("utf-8", "backslashreplace")) as new:
+    with _plain_errors(path), _whole_file(goal, utf8(text)) as new:
         try:
             os.link(new, goal)
         except FileExistsError:
@@ -90,11 +82,16 @@ def check_file(path: PathLike) -> None:
         goal = _goal(path)
         if goal is None:
             return
-        parent = next(p for p in goal.parents if os.path.lexists(p))
-        if not parent.is_dir():
-            raise ConfigError(f"Cannot write {path}: '{parent}' is no folder.")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise ConfigError(f"Cannot write {path}: no right to write in '{parent}'.")
+        nearest = _nearest(goal)
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise ConfigError(f"Cannot write {path}: no right to write in '{nearest}'.")
+
+
+def make_folder(path: PathLike) -> Path:
+    """Make a folder and its parents unless they are there; returns the path."""
+    with _plain_errors(path):
+        Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -109,55 +106,45 @@ def new_folder(path: PathLike, replace: bool = False) -> Iterator[Path]:
     goal = Path(os.path.realpath(path))
     with _plain_errors(path):
         goal.parent.mkdir(parents=True, exist_ok=True)
-        clean(goal.parent)
-        temporary = _temporary(goal)
-        temporary.mkdir()
+        temporary.clean(goal.parent)
+        new = temporary.name_beside(goal)
+        new.mkdir()
         if goal.exists():
-            temporary.chmod(stat.S_IMODE(goal.stat().st_mode))
+            new.chmod(stat.S_IMODE(goal.stat().st_mode))
     try:
-        yield temporary
+        yield new
         with _plain_errors(path):
-            _take_name(temporary, goal)
+            _take_name(new, goal)
             _sync_folder(goal.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def clean(folder: PathLike) -> None:
-    """Remove what processes that are gone left unfinished in a folder.
-
-    Looked for once per folder and process. A folder that had stepped aside comes back if its
-    successor never arrived.
-    """
-    if (place := os.path.realpath(folder)) in _cleaned:
-        return
-    _cleaned.add(place)
-    with contextlib.suppress(OSError), os.scandir(place) as entries:
-        for entry in list(entries):
-            parts = _TEMPORARY.fullmatch(entry.name)
-            if parts and _left_behind(entry, parts["host"], int(parts["pid"])):
-                _remove(Path(entry.path), Path(place) / parts["name"])
-
-
-_cleaned: set[str] = set()
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _goal(path: PathLike) -> Path | None:
     """The file that a write to `path` replaces, links followed; None for a stream to write into."""
     try:
         now = os.stat(path)
-    except FileNotFoundError:
-        return Path(os.path.realpath(path))  # new, or what a dangling link points to
+    except (FileNotFoundError, NotADirectoryError):
+        goal = Path(os.path.realpath(path))  # new, or what a dangling link points to
+        nearest = _nearest(goal)
+        if not nearest.is_dir():
+            raise ConfigError(f"Cannot write {path}: '{nearest}' is a file, no folder.") from None
+        return goal
     if _open_stream(Path(path)) is not None:
         return None
     if stat.S_ISDIR(now.st_mode):
-        raise ConfigError(f"Cannot write {path}: is a directory.")
+        raise ConfigError(f"Cannot write {path}: it is a folder.")
     if stat.S_ISBLK(now.st_mode) or stat.S_ISSOCK(now.st_mode):
         kind = "block device" if stat.S_ISBLK(now.st_mode) else "socket"
-        raise ConfigError(f"Cannot write {path}: is a {kind}.")
+        raise ConfigError(f"Cannot write {path}: it is a {kind}.")
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
     return Path(os.path.realpath(path)) if stat.S_ISREG(now.st_mode) else None
+
+
+def _nearest(goal: Path) -> Path:
+    """The innermost of a path's parents that is there."""
+    return next(parent for parent in goal.parents if os.path.lexists(parent))
 
 
 def _open_stream(path: Path) -> int | None:
@@ -206,10 +193,10 @@ def _open_existing(path: PathLike) -> int:
 @contextlib.contextmanager
 def _whole_file(goal: Path, data: bytes) -> Iterator[Path]:
     """Context of a temporary file beside `goal` that holds `data` and has the goal's mode."""
-    clean(goal.parent)
-    temporary = _temporary(goal)
+    temporary.clean(goal.parent)
+    new = temporary.name_beside(goal)
     try:
-        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with contextlib.suppress(FileNotFoundError):
                 _same_owner_and_mode(number, os.stat(goal))
@@ -218,9 +205,9 @@ def _whole_file(goal: Path, data: bytes) -> Iterator[Path]:
             os.fsync(number)
         finally:
             os.close(number)
-        yield temporary
+        yield new
     finally:
-        temporary.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 def _same_owner_and_mode(number: int, old: os.stat_result) -> None:
@@ -247,56 +234,19 @@ def _sync_folder(folder: Path) -> None:
             os.close(number)
 
 
-def _take_name(temporary: Path, path: Path) -> None:
+def _take_name(new: Path, path: Path) -> None:
     if not path.exists():
-        os.rename(temporary, path)
+        os.rename(new, path)
         return
     # a folder with content cannot be renamed over: the old one steps aside, and back on failure
-    aside = _temporary(path, "old")
+    aside = temporary.name_beside(path, "old")
     os.rename(path, aside)
     try:
-        os.rename(temporary, path)
+        os.rename(new, path)
     except BaseException:
         os.rename(aside, path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _temporary(path: Path, suffix: str = "tmp") -> Path:
-    # an old folder is found again by its whole name; others are only to be recognised
-    name = path.name if suffix == "old" else path.name[:_NAME_CHARACTERS]
-    return path.with_name(f".{name}.{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{suffix}")
-
-
-@functools.cache
-def _host() -> str:
-    """Eight digits for who shares our process numbers: the machine, and the container in it."""
-    try:
-        space = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        space = 0
-    return hashlib.sha256(f"{socket.gethostname()}/{space}".encode()).hexdigest()[:8]
-
-
-def _left_behind(entry: os.DirEntry[str], host: str, pid: int) -> bool:
-    if host != _host():
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _FOREIGN_SECONDS
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        pass
-    return False
-
-
-def _remove(path: Path, goal: Path) -> None:
-    if path.suffix == ".old" and not os.path.lexists(goal):
-        os.rename(path, goal)
-    elif path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from synthsae_jax.io import atomic
 from synthsae_jax.io.names import file_name
 from synthsae_jax.strict_json import read_json
 
+FOLDER = "configs"
 _EXACT_INTEGERS = 2.0**53
 
 
@@ -70,7 +71,7 @@ def canonical_json(value: Any) -> str:
 
 def config_hash(value: Any) -> str:
     """sha256 (64 hex digits) of the canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8")).hexdigest()
+    return hashlib.sha256(atomic.utf8(canonical_json(value))).hexdigest()
 
 
 def store_config(folder: str | os.PathLike[str], value: Any) -> str:
@@ -96,7 +97,7 @@ def load_config(folder: str | os.PathLike[str], digest: str) -> Any:
 
 def _path(folder: str | os.PathLike[str], digest: str) -> Path:
     # a hash that is read from a row or a manifest may be anything
-    return Path(folder) / "configs" / f"{file_name(digest)}.json"
+    return Path(folder) / FOLDER / f"{file_name(digest)}.json"
 
 
 def registered_name(entry: Any) -> str:

@@ -18,15 +18,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import synthsae_jax
-from synthsae_jax.errors import ConfigError, check_choice
-from synthsae_jax.io import atomic, configs, results
+from synthsae_jax.errors import ConfigError, check_choice, short
+from synthsae_jax.io import atomic, cells, configs, locks, results
+from synthsae_jax.strict_json import read_object
 
 MANIFEST = "manifest.json"
 STATES = ("running", "interrupted", "completed")
 PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax")
 _DIGITS = 5
-# when and how far, not what: a rerun may differ here and still be the same result
-_INCIDENTAL = ("created_at", "finished_at", "state", "cell_seconds")
+# a process that works on a folder shares this lock until it ends
+RUNNING = ".running"
+# when and how far, not what: a rerun may differ here and still be the same result (the sha256 of
+# a cell's rows too, since they carry the time of their making)
+_INCIDENTAL = ("created_at", "finished_at", "state", "cells", "cells_done", "cell_seconds")
+PROVENANCE = ("canaries", "versions", "machine", "commit", "dirty")
+# what two cells of one table must not differ in; other machines and commits are only noted
+_DECISIVE = ("canaries", "versions.synthsae_jax", "versions.jax", "versions.jaxlib")
 Manifest = dict[str, Any]
 
 
@@ -80,6 +87,17 @@ def make_manifest(
     }
 
 
+def provenance_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a manifest that says what made the numbers: canaries, versions, where."""
+    return {field: record.get(field) for field in PROVENANCE}
+
+
+def decisive_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
+    """Where two provenances may not share a table: canaries, this package's version, JAX's."""
+    differences = compare(provenance_of(a), provenance_of(b))
+    return [d for d in differences if d.field.startswith(_DECISIVE)]
+
+
 def fingerprint(values: Iterable[float]) -> list[float | None]:
     """The numbers rounded to 5 significant digits, flat; None where not finite."""
     return [
@@ -96,9 +114,13 @@ def finish(manifest: Manifest, state: str) -> Manifest:
 
 def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Path:
     """Write `manifest.json` into the folder, whole or not at all."""
+    return atomic.write_text(Path(folder) / MANIFEST, to_json(manifest))
+
+
+def to_json(manifest: Manifest) -> str:
+    """The text of `manifest.json`."""
     check_choice("state", manifest.get("state", ""), STATES)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    return atomic.write_text(Path(folder) / MANIFEST, text + "\n")
+    return json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
@@ -106,30 +128,49 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise ConfigError(f"{folder} is no result folder: it has no {MANIFEST}.")
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path}: broken JSON ({error}).") from None
+    manifest = read_object(path)
     missing = [
         field
         for field in ("benchmark", "scale", "spec_hash", "state")
-        if not isinstance(manifest, dict) or not isinstance(manifest.get(field), str)
+        if not isinstance(manifest.get(field), str)
     ]
     if missing:
         raise ConfigError(f"{path}: no text in {', '.join(missing)}.")
     check_choice(f"{path}: state", manifest["state"], STATES)
+    _check_cells(path, manifest)
     return manifest
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Folder:
-    """Rows and manifest of a result folder. Reads only; anything wrong is one `ConfigError`."""
+    """Rows and manifest of a result folder. Reads only; anything wrong is one `ConfigError`.
+
+    The rows are those of the cells that the manifest calls finished, every one as it was written.
+    "running" is read as "interrupted" where no process runs any more.
+    """
     path = Path(folder)
     if not path.is_dir():
         raise ConfigError(f"{path} is no result folder: no such folder.")
     manifest = read_manifest(path)
-    if not (path / results.RESULTS).is_file():
+    if manifest["state"] == "running" and not locks.is_held(path / RUNNING):
+        manifest = {**manifest, "state": "interrupted"}
+    if "cells" in manifest:
+        rows = results.merge(cells.read_table(path, manifest["cells"]))
+        return Folder(path, rows, manifest)
+    table = path / results.RESULTS
+    if not table.is_file():
         raise ConfigError(f"{path} is no result folder: it has no {results.RESULTS}.")
-    return Folder(path, results.read_rows(path / results.RESULTS), manifest)
+    rows = results.read_rows(table)
+    if manifest.get("cells_done") and not rows:
+        raise ConfigError(f"{table} is empty, but {MANIFEST} says that cells are finished.")
+    return Folder(path, rows, manifest)
+
+
+def cell_seconds(manifest: Manifest) -> dict[str, float]:
+    """How long each finished cell took, as far as the manifest says so."""
+    noted = manifest.get("cells", {})
+    return {name: cell["seconds"] for name, cell in noted.items() if "seconds" in cell} or dict(
+        manifest.get("cell_seconds", {})
+    )
 
 
 def compare(a: Manifest, b: Manifest, ignore: Sequence[str] = _INCIDENTAL) -> list[Difference]:
@@ -139,27 +180,27 @@ def compare(a: Manifest, b: Manifest, ignore: Sequence[str] = _INCIDENTAL) -> li
     rounding raises no alarm. Times and state are left out unless `ignore` says otherwise.
     """
     flat_a, flat_b = _flatten(a), _flatten(b)
-    found = []
+    differences = []
     for field in sorted(flat_a.keys() | flat_b.keys()):
         if field.split(".")[0] in ignore:
             continue
         left, right = flat_a.get(field), flat_b.get(field)
         same = _same_canary(left, right) if field.startswith("canaries.") else left == right
         if not same:
-            found.append(Difference(field, left, right))
-    return found
+            differences.append(Difference(field, left, right))
+    return differences
 
 
 def versions() -> dict[str, str | None]:
     """Versions of Python, of this package and of those its numbers depend on."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    found["synthsae_jax"] = synthsae_jax.__version__
+    named: dict[str, str | None] = {"python": platform.python_version()}
+    named["synthsae_jax"] = synthsae_jax.__version__
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            named[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+            named[package] = None
+    return named
 
 
 def machine() -> dict[str, Any]:
@@ -192,6 +233,21 @@ def git_state() -> dict[str, Any]:
     changes = _git(package, "status", "--porcelain", "--", ".")
     dirty = None if changes is None else bool(changes)
     return {"commit": _git(package, "rev-parse", "HEAD") or None, "dirty": dirty}
+
+
+def _check_cells(path: Path, manifest: Manifest) -> None:
+    """Raise where a finished cell is noted in a way that nothing could be checked with."""
+    done = manifest.get("cells_done", [])
+    if not isinstance(done, list) or not all(isinstance(name, str) for name in done):
+        raise ConfigError(f"{path}: 'cells_done' must be a list of names; got {short(done)}.")
+    noted = manifest.get("cells", {})
+    if not isinstance(noted, dict):
+        raise ConfigError(f"{path}: 'cells' must map names to finished cells; got {short(noted)}.")
+    for name, entry in noted.items():
+        try:
+            cells.check_entry(entry)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: cell {name!r}: {error}.") from None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -1,55 +1,39 @@
-"""`results.jsonl`: append, read, merge, export. One JSON object per line, never NaN.
+"""`results.jsonl`: write, read, export. One JSON object per line, never NaN.
 
-A line counts once its newline is written. After an interrupt the file may end in half a line;
-reading says so and leaves it out, the next append cuts it off.
+A line counts once its newline is written. Files of earlier versions may end in half a line after an
+interrupt; reading says so and leaves it out.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from synthsae_jax.errors import ConfigError
+from synthsae_jax.errors import ConfigError, short
+from synthsae_jax.inputs import read_input
 from synthsae_jax.io import atomic
 from synthsae_jax.io.rows import COLUMNS, WRITTEN, Row, check_row, merge
+from synthsae_jax.strict_json import parse_json
 
 RESULTS = "results.jsonl"
+MOST_BYTES = 1 << 32  # of a table that is read
 PathLike = str | os.PathLike[str]
-
-
-def append_rows(path: PathLike, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Add rows at the end of a `results.jsonl` (made if missing); returns how many.
-
-    All rows are checked before the first is written, so a wrong one leaves the file as it was;
-    so does a file whose first or last line shows that it is no table of results.
-    """
-    path = Path(path)
-    text = [_line(check_row(row)) for row in rows]
-    if not path.exists():
-        atomic.write_text(path, "".join(text))
-        return len(text)
-    with _readable(path), open(path, "r+b") as file:
-        first = file.readline()
-        if first.endswith(b"\n"):
-            _parse_line(path, 1, first, last=False)
-        before = _mend_end(path, file)
-        file.seek(0, os.SEEK_END)
-        file.write(before + "".join(text).encode("utf-8"))
-        file.flush()
-        os.fsync(file.fileno())
-    return len(text)
 
 
 def write_rows(path: PathLike, rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write the whole table at once, replacing the file only when it is complete."""
-    return atomic.write_text(path, "".join(_line(check_row(row)) for row in rows))
+    return atomic.write_bytes(path, to_lines(rows))
+
+
+def to_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """The rows as they stand in the file; a wrong one is a `ConfigError`."""
+    return atomic.utf8("".join(_line(check_row(row)) for row in rows))
 
 
 def read_rows(path: PathLike) -> list[Row]:
@@ -58,14 +42,17 @@ def read_rows(path: PathLike) -> list[Row]:
     Half a line at the end is left out with a warning; anything else that is not a valid row is a
     `ConfigError` naming the line.
     """
-    path, rows = Path(path), []
-    with _readable(path), open(path, "rb") as file:
-        lines = file.readlines()
-    for number, raw in enumerate(lines, start=1):
-        row = _parse_line(path, number, raw, last=number == len(lines))
-        if row is not None:
-            rows.append(row)
-    return merge(rows)
+    return merge(parse_lines(read_input(path, MOST_BYTES), Path(path)))
+
+
+def parse_lines(data: bytes, path: Path) -> list[Row]:
+    """The rows in the bytes of a file, every one of them; errors name the file and the line."""
+    lines = io.BytesIO(data).readlines()
+    rows = (
+        _parse_line(path, number, raw, last=number == len(lines))
+        for number, raw in enumerate(lines, start=1)
+    )
+    return [row for row in rows if row is not None]
 
 
 def write_csv(path: PathLike, rows: Iterable[Mapping[str, Any]]) -> Path:
@@ -85,58 +72,22 @@ def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _line(row: Row) -> str:
-    kept = {c: v for c, v in row.items() if v is not None or c in WRITTEN}
-    return json.dumps(kept, ensure_ascii=False, allow_nan=False) + "\n"
+    written = {c: v for c, v in row.items() if v is not None or c in WRITTEN}
+    return json.dumps(written, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _parse_line(path: Path, number: int | None, raw: bytes, last: bool) -> Row | None:
+def _parse_line(path: Path, number: int, raw: bytes, last: bool) -> Row | None:
     """The row on a line; None for an empty line, and with a warning for half a line at the end."""
     if not raw.strip():
         return None
-    where = f"{path}, line {number}" if number else f"{path}, last line"
+    where = f"{path}, line {number}"
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-    except ValueError as error:
+        value = parse_json(raw, where)
+    except ConfigError:
         if last and raw.startswith(b"{") and not raw.endswith(b"\n"):
             warnings.warn(f"{where} was cut off by an interrupt and is left out.", stacklevel=3)
             return None
-        raise ConfigError(f"{where}: not a result row ({error}).") from None
+        raise
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: not a result row ({raw[:40]!r}).")
+        raise ConfigError(f"{where}: not a result row; got {short(value)}.")
     return check_row(value, where)
-
-
-def _mend_end(path: Path, file: BinaryIO) -> bytes:
-    """Cut half a line off the end; what has to be written before the next row."""
-    start, tail = _last_line(file)
-    if not tail or tail.endswith(b"\n"):
-        return b""
-    if _parse_line(path, None, tail, last=True) is not None:
-        return b"\n"
-    file.truncate(start)
-    return b""
-
-
-def _last_line(file: BinaryIO, block: int = 65536) -> tuple[int, bytes]:
-    """Where the last line starts, and its bytes, without reading what is before it."""
-    start, tail = file.seek(0, os.SEEK_END), b""
-    while start > 0 and b"\n" not in tail[:-1]:
-        step = min(block, start)
-        start = file.seek(start - step)
-        tail = file.read(step) + tail
-    cut = tail.rfind(b"\n", 0, max(len(tail) - 1, 0)) + 1
-    return start + cut, tail[cut:]
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist.") from None
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise ConfigError(f"{path} cannot be opened: {error.strerror.lower()}.") from None
-
-
-def _no_constant(text: str):
-    raise ValueError(f"{text} is not JSON")

@@ -81,8 +81,8 @@ def make_row(
     *, benchmark: str, run_id: str, step: int, metric: str, value: float | None, **more: Any
 ) -> Row:
     """A valid row with every column, from keywords; `run_id_b` and `variant` default to ""."""
-    given = {"benchmark": benchmark, "run_id": run_id, "run_id_b": "", "step": step}
-    return check_row({**given, "metric": metric, "variant": "", "value": value, **more})
+    about = {"benchmark": benchmark, "run_id": run_id, "run_id_b": "", "step": step}
+    return check_row({**about, "metric": metric, "variant": "", "value": value, **more})
 
 
 def check_row(row: Mapping[str, Any], where: str = "Result row") -> Row:
@@ -120,12 +120,12 @@ def key(row: Mapping[str, Any]) -> tuple:
 
 
 def merge(*tables: Iterable[Row]) -> list[Row]:
-    """All rows, of equal keys only the last one, at the place of the first."""
-    kept: dict[tuple, Row] = {}
+    """All rows, of equal keys only the last one, where the first stood."""
+    latest: dict[tuple, Row] = {}
     for table in tables:
         for row in table:
-            kept[key(row)] = row
-    return list(kept.values())
+            latest[key(row)] = row
+    return list(latest.values())
 
 
 def columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:

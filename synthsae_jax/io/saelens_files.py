@@ -99,5 +99,5 @@ def write_folder(path: atomic.PathLike, files: Mapping[str, bytes], ours: Iterab
         )
     with atomic.new_folder(place, replace=True) as new:
         for name, data in files.items():
-            (new / name).write_bytes(data)
+            atomic.write_bytes(new / name, data)
     return place

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from synthsae_jax.io.names import file_name
 from synthsae_jax.registry import Explanation
 from synthsae_jax.suite.base import SCALES, Benchmark, Cell, benchmarks, check_scale
 from synthsae_jax.suite.claims import Claim
@@ -65,15 +66,17 @@ def run(
     out: str | os.PathLike[str] | None = None,
     salt: str = "",
     quiet: bool = False,
+    accept_mixed: bool = False,
 ) -> Result:
     """Run a benchmark into a folder (default `runs/NAME-SCALE`) and return its result.
 
-    What is finished there already is kept, so an interrupted run goes on. `salt` draws fresh
-    report worlds.
+    What is finished there already is kept, so an interrupted run goes on; if another version or
+    other canaries made it, only with `accept_mixed`. `salt` draws fresh report worlds.
     """
     benchmark = benchmarks[name]
     check_scale(scale)
-    return execute(benchmark, scale, out or default_folder(name, scale), salt, quiet)
+    out = out or default_folder(name, scale)
+    return execute(benchmark, scale, out, salt, quiet, accept_mixed)
 
 
 def plan(name: str, scale: str = "smoke", salt: str = "") -> str:
@@ -83,7 +86,7 @@ def plan(name: str, scale: str = "smoke", salt: str = "") -> str:
 
 def default_folder(name: str, scale: str) -> str:
     """Where a benchmark's result goes unless told otherwise."""
-    return os.path.join("runs", f"{name.replace('@', '-')}-{scale}")
+    return os.path.join("runs", file_name(f"{name.replace('@', '-')}-{scale}"))
 
 
 __all__ = [

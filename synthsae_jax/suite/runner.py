@@ -5,21 +5,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from synthsae_jax.errors import ConfigError
-from synthsae_jax.io import atomic, configs, results
-from synthsae_jax.io import manifest as manifests
-from synthsae_jax.suite.base import PILOTS, Benchmark, Cell, check_scale
-from synthsae_jax.suite.canaries import canaries
-from synthsae_jax.suite.claims import VERDICTS, judge, write_verdicts
-from synthsae_jax.suite.progress import progress
+from synthsae_jax import interrupts
+from synthsae_jax.suite.base import PILOTS, Benchmark, Cell, Tick, check_scale
+from synthsae_jax.suite.progress import Reporter, progress
 from synthsae_jax.suite.result import Result
+from synthsae_jax.suite.run_folder import RunFolder
 
+_WAIT_SECONDS = 0.2  # between looks at what other processes finish
 _COMPILE_SECONDS = 12.0  # of a typical training or evaluation program on a few cores
 _EFFICIENCY = 0.25  # of a large matrix product's rate that training on small worlds reaches
 
@@ -30,56 +26,53 @@ def execute(
     out: str | os.PathLike[str],
     salt: str = "",
     quiet: bool = False,
+    accept_mixed: bool = False,
 ) -> Result:
     """Run what is not done yet and return the result; a finished folder is only read.
 
-    A folder that holds anything else (another benchmark, scale, salt or version) is refused.
+    A folder that holds anything else (another benchmark, scale, salt or version) is refused, and so
+    is one whose finished cells have other canaries or versions than this process, unless
+    `accept_mixed`. Several processes on one folder share its cells; each returns when all are done.
     """
     check_scale(scale)
-    out = Path(out)
-    cells = list(benchmark.cells(scale, salt))
-    spec = benchmark.spec(scale, salt)
-    spec_hash = configs.config_hash(spec)
-    done = _open(out, benchmark, scale, salt, spec, spec_hash, cells)
-    manifest = manifests.read_manifest(out)
-    todo = [cell for cell in cells if cell.name not in done]
-    if not todo:
-        if benchmark.claims and not (out / VERDICTS).exists():
-            _judge(benchmark, scale, out)
-        return Result(out)
-    weights = {cell.name: max(cell.flops, 1.0) for cell in cells}
-    total = sum(weights.values())
-    base = sum(weights[name] for name in done)
-    manifest = {**manifest, "state": "running"}
-    try:
-        with progress(benchmark.id, quiet) as report:
-            for cell in todo:
-                here, weight, start = base, weights[cell.name], time.perf_counter()
-                rows = cell.compute(
-                    lambda share, what, here=here, weight=weight, cell=cell: report(
-                        (here + share * weight) / total, f"{cell.name}: {what}"
-                    )
-                )
-                results.append_rows(out / results.RESULTS, rows)
-                done.append(cell.name)
-                base += weight
-                took = {**manifest.get("cell_seconds", {}), cell.name: _since(start)}
-                manifest = {**manifest, "cells_done": done, "cell_seconds": took}
-                manifests.write_manifest(out, manifest)
-            report(1.0, "done")
-    except BaseException:
-        # Ctrl-C too: what is finished stays, and the folder says that something is missing
-        manifests.write_manifest(out, manifests.finish(manifest, "interrupted"))
-        raise
-    if benchmark.claims:
-        _judge(benchmark, scale, out)
-    manifests.write_manifest(out, manifests.finish(manifest, "completed"))
-    return Result(out)
+    folder = RunFolder(Path(out), benchmark, scale, salt)
+    if not folder.is_complete():
+        with interrupts.as_exceptions(), folder.at_work(accept_mixed):
+            _compute_missing(folder, benchmark.id, quiet)
+    folder.tidy()
+    return Result(folder.path)
 
 
-def _judge(benchmark: Benchmark, scale: str, out: Path) -> None:
-    found = judge(benchmark.claims, results.read_rows(out / results.RESULTS))
-    write_verdicts(out, benchmark.id, scale in PILOTS, found)
+def _compute_missing(folder: RunFolder, title: str, quiet: bool) -> None:
+    """Compute cells until none is missing, and finish the folder."""
+    weights = {cell.name: max(cell.flops, 1.0) for cell in folder.cells}
+    with progress(title, quiet) as report:
+        # a file may vanish while others are made, so what is done is looked up each time
+        while (missing := folder.missing()) or not folder.finish():
+            start = 1 - sum(weights[cell.name] for cell in missing) / sum(weights.values())
+            for cell in missing:
+                if (lock := folder.claim(cell)) is not None:
+                    with lock:
+                        share = weights[cell.name] / sum(weights.values())
+                        _compute(folder, cell, _part(report, start, share, cell.name))
+                    break
+            else:
+                if missing:
+                    workers = folder.worker(missing[0])
+                    report(start, f"waiting for {missing[0].name}: {workers}")
+                    time.sleep(_WAIT_SECONDS)
+        report(1.0, "done")
+
+
+def _compute(folder: RunFolder, cell: Cell, tick: Tick) -> None:
+    start = time.perf_counter()
+    rows = cell.compute(tick)
+    folder.store(cell, rows, round(time.perf_counter() - start, 1))
+
+
+def _part(report: Reporter, start: float, share: float, name: str) -> Tick:
+    """A cell's progress as a part of the whole run's."""
+    return lambda done, what: report(start + done * share, f"{name}: {what}")
 
 
 def plan(benchmark: Benchmark, scale: str, salt: str = "") -> str:
@@ -103,50 +96,6 @@ def plan(benchmark: Benchmark, scale: str, salt: str = "") -> str:
         f"({rate / 1e9:.0f} GFLOP/s) and {_COMPILE_SECONDS:.0f} s a compile",
     ]
     return "\n".join(lines)
-
-
-def _open(
-    out: Path,
-    benchmark: Benchmark,
-    scale: str,
-    salt: str,
-    spec: dict[str, Any],
-    spec_hash: str,
-    cells: Sequence[Cell],
-) -> list[str]:
-    """The names of finished cells; makes the folder where it is new, refuses a foreign one."""
-    if (out / manifests.MANIFEST).exists():
-        manifest = manifests.read_manifest(out)
-        if manifest["spec_hash"] != spec_hash:
-            raise ConfigError(
-                f"{out} holds {manifest['benchmark']} at scale {manifest['scale']}, made with "
-                f"other settings; choose another --out than for {benchmark.id} at scale {scale}."
-            )
-        results.read_rows(out / results.RESULTS)  # a broken table stops here, unharmed
-        return list(manifest.get("cells_done", []))
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty and holds no result of this suite; choose another.")
-    out.mkdir(parents=True, exist_ok=True)
-    digest = configs.store_config(out, spec)
-    manifest = manifests.make_manifest(
-        benchmark.id,
-        scale,
-        spec_hash,
-        canaries(),
-        seeds={cell.name: cell.spec.get("seeds", {}) for cell in cells},
-        vmap_width=max(cell.runs for cell in cells),
-        salt=salt,
-        spec=digest,
-        pilot=scale in PILOTS,
-        cells_done=[],
-    )
-    atomic.write_text(out / results.RESULTS, "")
-    manifests.write_manifest(out, manifest)
-    return []
-
-
-def _since(start: float) -> float:
-    return round(time.perf_counter() - start, 1)
 
 
 def _matmul_rate() -> float:

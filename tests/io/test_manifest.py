@@ -99,7 +99,7 @@ def test_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):
 
 def folder_of_results(path):
     row = rows.make_row(benchmark="recovery@1", run_id="r", step=1, metric="mcc", value=0.5)
-    results.append_rows(path / results.RESULTS, [row])
+    results.write_rows(path / results.RESULTS, [row])
     manifest.write_manifest(path, example())
     return row
 
@@ -111,15 +111,36 @@ def test_a_result_folder_is_read_whole(tmp_path):
     assert folder.manifest["benchmark"] == "recovery@1"
 
 
+CELL = {"id": "a-01", "rows": 3, "sha256": "ab" * 32, "seconds": 1.5}
+
+
+def edit(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_seconds_of_cells_are_read_from_either_layout():
+    assert manifest.cell_seconds({"cells": {"a": CELL}}) == {"a": 1.5}
+    assert manifest.cell_seconds({"cell_seconds": {"a": 2.5}, "cells_done": ["a"]}) == {"a": 2.5}
+    assert manifest.cell_seconds({}) == {}
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda p: (p / "manifest.json").unlink(), "has no manifest.json"),
         (lambda p: (p / "results.jsonl").unlink(), "has no results.jsonl"),
-        (lambda p: (p / "manifest.json").write_text('{"benchmark": '), "broken JSON"),
-        (lambda p: (p / "manifest.json").write_text("[]"), "no text in benchmark"),
+        (lambda p: (p / "manifest.json").write_text('{"benchmark": '), "cannot be read as JSON"),
+        (lambda p: (p / "manifest.json").write_text("[]"), "expected a JSON object"),
         (lambda p: (p / "manifest.json").write_text('{"scale": 3}'), "no text in benchmark"),
-        (lambda p: (p / "results.jsonl").write_text("hello\n"), "line 1: not a result row"),
+        (lambda p: (p / "results.jsonl").write_text("hello\n"), "line 1: cannot be read as JSON"),
+        (lambda p: edit(p, cells=3), "'cells' must map names to finished cells"),
+        (lambda p: edit(p, cells={"a": {}}), "cell 'a': not a finished cell"),
+        (lambda p: edit(p, cells={"a": CELL | {"rows": -1}}), "cell 'a': not a finished cell"),
+        (lambda p: edit(p, cells={"a": CELL | {"id": "../../a"}}), "cell 'a': not a finished cell"),
+        (lambda p: edit(p, cells={"a": CELL}), "1 of 3 rows.*cell 'a' is missing"),
+        (lambda p: edit(p, cells_done={"a": 1}), "'cells_done' must be a list of names"),
+        (lambda p: edit(p, cells_done=[["a"]]), "'cells_done' must be a list of names"),
     ],
 )
 def test_a_broken_folder_is_one_line_and_stays_as_it_is(tmp_path, damage, message):

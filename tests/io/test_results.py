@@ -117,12 +117,11 @@ def test_rows_come_back_as_they_went(tmp_path):
         row(reason="", world="wörld", factor_t=0.1),
         row(metric="f1", value=math.nan, status="undefined", reason="no latent fires"),
     ]
-    assert results.append_rows(path, wrote[:1]) == 1
-    assert results.append_rows(path, wrote[1:]) == 1
+    results.write_rows(path, wrote)
     assert results.read_rows(path) == wrote
     for line in path.read_text("utf-8").splitlines():
-        kept = json.loads(line, parse_constant=pytest.fail)
-        assert set(rows.WRITTEN) <= set(kept)
+        written = json.loads(line, parse_constant=pytest.fail)
+        assert set(rows.WRITTEN) <= set(written)
 
 
 def test_a_whole_table_replaces_the_file(tmp_path):
@@ -135,57 +134,46 @@ def test_a_whole_table_replaces_the_file(tmp_path):
 @pytest.mark.parametrize("keep", [1, 30, -1])
 def test_half_a_line_after_an_interrupt_is_dropped_with_a_warning(tmp_path, keep):
     path = tmp_path / "results.jsonl"
-    results.append_rows(path, [row(run_id="é"), row(metric="f1")])
+    results.write_rows(path, [row(run_id="é"), row(metric="f1")])
     first, second = path.read_bytes().splitlines(keepends=True)
     broken = first + second.rstrip(b"\n")[:keep]
     path.write_bytes(broken)
     with pytest.warns(UserWarning, match="cut off by an interrupt"):
         assert results.read_rows(path) == [row(run_id="é")]
     assert path.read_bytes() == broken
-    with pytest.warns(UserWarning, match="cut off by an interrupt"):
-        results.append_rows(path, [row(metric="l0")])
-    assert [r["metric"] for r in results.read_rows(path)] == ["mcc", "l0"]
 
 
-def test_a_whole_last_line_without_newline_is_kept(tmp_path):
+def test_a_whole_last_line_without_newline_counts(tmp_path):
     path = tmp_path / "results.jsonl"
-    results.append_rows(path, [row()])
+    results.write_rows(path, [row(), row(metric="f1")])
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    results.append_rows(path, [row(metric="f1")])
     assert [r["metric"] for r in results.read_rows(path)] == ["mcc", "f1"]
-
-
-def test_the_last_line_is_found_in_a_long_file(tmp_path):
-    path = tmp_path / "results.jsonl"
-    path.write_bytes(b"x" * 100 + b"\n" + b"y" * 300 + b"\n")
-    with open(path, "rb") as file:
-        for block in (7, 64, 301, 4096):
-            assert results._last_line(file, block) == (101, b"y" * 300 + b"\n")
 
 
 def test_a_wrong_row_or_file_changes_nothing(tmp_path):
     path = tmp_path / "results.jsonl"
-    results.append_rows(path, [row()])
+    results.write_rows(path, [row()])
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="Unknown column 'oops'"):
-        results.append_rows(path, [row(metric="f1"), {**row(), "oops": 1}])
+        results.write_rows(path, [row(metric="f1"), {**row(), "oops": 1}])
     assert path.read_bytes() == before
 
     foreign = tmp_path / "notes.txt"
     foreign.write_text("not a table\nof results\n")
-    for action in (results.read_rows, lambda p: results.append_rows(p, [row()])):
-        with pytest.raises(ConfigError, match="line 1: not a result row"):
-            action(foreign)
+    with pytest.raises(ConfigError, match="line 1: cannot be read as JSON"):
+        results.read_rows(foreign)
     assert foreign.read_text() == "not a table\nof results\n"
 
 
 def test_damage_in_the_middle_names_the_line(tmp_path):
     path = tmp_path / "results.jsonl"
-    results.append_rows(path, [row(), row(metric="f1"), row(metric="l0")])
+    results.write_rows(path, [row(), row(metric="f1"), row(metric="l0")])
     lines = path.read_bytes().splitlines(keepends=True)
     for damage, message in (
-        (lines[1][:50] + b"\n", "line 2: not a result row"),
-        (lines[1].replace(b"0.5", b"NaN"), "line 2: not a result row .NaN is not JSON"),
+        (lines[1][:50] + b"\n", "line 2: cannot be read as JSON"),
+        (lines[1].replace(b"0.5", b"NaN"), "line 2: .*NaN is no number in JSON"),
+        (lines[1].replace(b"0.5", b"1" * 400), "line 2: .*an integer of 400 digits"),
+        (b"[" * 10_000 + b"\n", "line 2: nested too deeply"),
         (b"[1]\n", "line 2: not a result row"),
         (b'{"benchmark": "b"}\n', "line 2: column 'run_id' is missing"),
     ):
@@ -195,9 +183,9 @@ def test_damage_in_the_middle_names_the_line(tmp_path):
 
 
 def test_a_missing_file_is_a_plain_error(tmp_path):
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(ConfigError, match="no such file"):
         results.read_rows(tmp_path / "results.jsonl")
-    with pytest.raises(ConfigError, match="cannot be opened"):
+    with pytest.raises(ConfigError, match="is a folder"):
         results.read_rows(tmp_path)
 
 

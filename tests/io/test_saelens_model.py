@@ -320,10 +320,10 @@ def test_a_failing_write_leaves_the_old_model(loaded, tiny, monkeypatch):
     world, instance = loaded
     before = {p.name: p.read_bytes() for p in tiny.iterdir()}
 
-    def full(self, data):
+    def full(number, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("os.write", full)
     with pytest.raises(OSError, match="No space left"):
         save_saelens_model(tiny, world, instance)
     assert {p.name: p.read_bytes() for p in tiny.iterdir()} == before

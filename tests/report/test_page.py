@@ -41,7 +41,7 @@ def example_manifest(scale="smoke", state="completed"):
 
 
 def example_folder(path, **more):
-    results.append_rows(path / results.RESULTS, example_rows())
+    results.write_rows(path / results.RESULTS, example_rows())
     manifest.write_manifest(path, example_manifest(**more))
     return path
 
@@ -145,7 +145,7 @@ def test_a_report_from_a_folder(tmp_path):
 def test_a_broken_folder_gets_no_report(tmp_path):
     example_folder(tmp_path)
     (tmp_path / manifest.MANIFEST).write_text("{")
-    with pytest.raises(ConfigError, match="broken JSON"):
+    with pytest.raises(ConfigError, match="cannot be read as JSON"):
         folder_page.write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 

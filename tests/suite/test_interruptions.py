@@ -1,0 +1,75 @@
+"""Whatever stops a run, and however often: the table in the end is whole, and the state is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DRIVER = Path(__file__).parents[1] / "crash_driver.py"
+KINDS = ("kill", "full", "ctrl_c", "signals", "writers", "stuck", "library")
+
+
+def drive(folder: Path, step: int, *kinds: str) -> dict:
+    """What the driver says; it forks, which the process of the tests with its threads cannot."""
+    command = [sys.executable, str(DRIVER), str(folder), str(step), *kinds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory):
+    return drive(tmp_path_factory.mktemp("crashes"), 2, *KINDS)
+
+
+@pytest.mark.parametrize("kind", ["kill", "full", "ctrl_c"])
+def test_a_run_that_fails_at_any_file_operation_is_finished_by_the_next(kind, driven):
+    assert driven[kind]["operations"] > 100
+    assert driven[kind]["problems"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["kill", "full", "ctrl_c"])
+def test_every_single_file_operation_may_fail(kind, tmp_path):
+    assert drive(tmp_path, 1, kind)[kind]["problems"] == {}
+
+
+def test_signals_at_random_moments_end_with_their_status_and_nothing_is_lost(driven):
+    assert driven["signals"]["signals"] >= 30
+    assert driven["signals"]["problems"] == {}
+
+
+def test_several_writers_share_the_cells_and_survive_a_killed_one(driven):
+    assert driven["writers"] == {"trials": 8, "problems": {}}
+
+
+def test_a_program_that_swallows_the_signal_ends_all_the_same(driven):
+    assert driven["stuck"] == {
+        "SIGINT": [130, "toy: interrupted.\n", "interrupted", True],
+        "SIGTERM": [143, "toy: ended by SIGTERM.\n", "interrupted", True],
+    }
+
+
+def test_a_script_that_runs_a_benchmark_dies_of_sigterm_and_says_so(driven):
+    assert driven["library"] == {"status": -15, "state": "interrupted", "problems": []}
+
+
+@pytest.mark.parametrize("moment", [0.3, 1.2])
+def test_ctrl_c_while_modules_are_imported_is_heard(moment, tmp_path):
+    command = [sys.executable, "-m", "synthsae_jax", "quick", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    time.sleep(moment)
+    process.send_signal(2)
+    start = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -2)  # -2: Python itself, before the program had begun
+    if process.returncode == 130:
+        assert errors.splitlines()[-1] == "synthsae: interrupted."
+        assert "Traceback" not in errors
+    assert time.monotonic() - start < 30
