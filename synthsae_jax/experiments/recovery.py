@@ -2,69 +2,90 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from synthsae_jax import keys, metrics, worlds
-from synthsae_jax.io.rows import Row
+from synthsae_jax.experiments.registration import register
+from synthsae_jax.metrics.baselines import MissingLibrary
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import bounds_cell, table
-from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
-from synthsae_jax.suite.recipes import recipe, recipe_names
-from synthsae_jax.suite.seeds import run_seed, world_seed
-from synthsae_jax.training import TrainConfig, train
+from synthsae_jax.report.blocks import Dots, Summary, across
+from synthsae_jax.report.design_page import Page, Section
+from synthsae_jax.report.folder_page import READING
+from synthsae_jax.suite.context import Context
+from synthsae_jax.suite.cost import Training
+from synthsae_jax.suite.design import Arm, Design
+from synthsae_jax.suite.observation import Number, Observation, Side
+from synthsae_jax.suite.quantity import Quantity, number
+from synthsae_jax.suite.recipes import recipe_names
+from synthsae_jax.suite.scale import Scale, scales_of
+from synthsae_jax.suite.seeds import run_seed
+from synthsae_jax.suite.study.setting import train_config  # noqa: F401  (for experiments to come)
+from synthsae_jax.worlds import Instance, World
 
-ID = "recovery@1"
+BOUNDS = "bounds"
+BEST_K = "true dictionary, greedy encoder"
+PROBES = "logistic probes"
+SHOWN = {
+    "f1": "F1",
+    "mcc": "MCC",
+    "uniqueness": "uniqueness",
+    "precision": "precision",
+    "recall": "recall",
+    "explained_variance": "explained variance",
+    "l0": "L0",
+}
+DRAWN = ("f1", "mcc", "explained_variance", "l0")
+UNDEFINED = "undefined on this run: no latent of it fires, or its weights are not finite"
 
-# target_l0: the L0 of the preset's d_sae most frequent features, on dev worlds
-SIZES: Mapping[str, Mapping[str, Any]] = {
-    "smoke": {
-        "saes": ("topk", "batchtopk", "standard"),
-        "preset": "micro",
-        "target_l0": 4.7,
-        "worlds": 1,
-        "instances": 2,
-        "seeds": 2,
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecoveryScale(Scale):
+    """With models of a world, and the samples of evaluations and of bounds."""
+
+    instances: int  # models of each world
+    n_eval: int  # samples of an evaluation
+    n_fit: int = 0  # samples that baselines and probes are fitted on; 0: no bounds
+    n_probes: int = 0
+
+
+SCALES = scales_of(
+    RecoveryScale,
+    every={"seeds": 2, "instances": 2},
+    smoke={
+        "arms": ("topk", "batchtopk", "standard"),
         "n_train": 102_400,
         "n_eval": 20_480,
         "batch_size": 512,
-        "lr": 1e-2,
-        "dead_window": 50,
     },
-    "small": {
-        "saes": recipe_names(),
-        "bounds": {"n_fit": 30_000, "n_probes": 32},
+    small={
         "preset": "1k",
         "target_l0": 5.6,
         "worlds": 1,
         "instances": 5,
-        "seeds": 2,
         "n_train": 1_024_000,
         "n_eval": 102_400,
         "batch_size": 512,
         "lr": 3e-3,
-        "dead_window": 100,
+        "n_fit": 30_000,
+        "n_probes": 32,
     },
-    "standard": {
-        "saes": recipe_names(),
-        "bounds": {"n_fit": 100_000, "n_probes": 64},
+    standard={
         "preset": "4k",
         "target_l0": 12.4,
         "worlds": 5,
-        "instances": 2,
-        "seeds": 2,
         "n_train": 20_480_000,
         "n_eval": 512_000,
-        "batch_size": 1024,
         "lr": 5e-4,
         "dead_window": 1000,
+        "n_fit": 100_000,
+        "n_probes": 64,
     },
-    "full": {
-        "saes": recipe_names(),
-        "bounds": {"n_fit": 400_000, "n_probes": 64},
+    full={
         "preset": "synthsaebench-16k",
         "target_l0": 25.0,
         "worlds": 5,
@@ -72,157 +93,243 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "seeds": 3,
         "n_train": 200_000_000,
         "n_eval": 1_000_000,
-        "batch_size": 1024,
         "lr": 3e-4,
-        "dead_window": 1000,
+        "n_fit": 400_000,
+        "n_probes": 64,
     },
-}
-SHOWN = ("f1", "mcc", "uniqueness", "precision", "recall", "explained_variance", "l0")
-
-
-def cells(scale: str, salt: str) -> Sequence[Cell]:
-    """One cell per world and architecture, worlds outermost, so that a prefix is balanced.
-
-    Above `smoke` each world has a cell of further floors and ceilings, on its first instance.
-    """
-    size = SIZES[scale]
-    found = []
-    for world in range(size["worlds"]):
-        found += [_cell(salt, size, world, name) for name in size["saes"]]
-        if "bounds" in size:
-            found.append(_bounds_cell(salt, size, world))
-    return found
-
-
-def _bounds_cell(salt: str, size: Mapping[str, Any], index: int) -> Cell:
-    seed = world_seed(ID, salt, index)
-    number = size["instances"] * index
-    shared = _shared(size, seed)
-    return Cell(
-        name=f"world{index}/bounds",
-        spec={**_settings(size), "world_seed": seed, "seeds": {"world": seed}},
-        compute=lambda tick: bounds_cell.compute(shared, size, number, run_seed(number, 0), tick),
-        runs=0,
-        samples=size["bounds"]["n_fit"],
-        flops=0.0,  # of training, and no SAE is trained
-        memory=4.0 * size["bounds"]["n_fit"] * worlds.preset(size["preset"]).instance.hidden_dim,
-        programs=("best-k: evaluation", "baselines: evaluation", "sampling"),
-    )
-
-
-def _settings(size: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a scale's sizes a cell depends on."""
-    return {key: value for key, value in size.items() if key != "saes"}
-
-
-def _shared(size: Mapping[str, Any], seed: int) -> table.Shared:
-    return table.Shared(
-        benchmark=ID,
-        world=size["preset"],
-        world_seed=seed,
-        config=train_config(size),
-        target_l0=float(size["target_l0"]),
-    )
-
-
-def _cell(salt: str, size: Mapping[str, Any], index: int, name: str) -> Cell:
-    preset = worlds.preset(size["preset"])
-    seed = world_seed(ID, salt, index)
-    n_runs = size["instances"] * size["seeds"]
-    d_sae, dim = preset.d_sae, preset.instance.hidden_dim
-    weights = 2 * d_sae * dim
-    return Cell(
-        name=f"world{index}/{name}",
-        spec={
-            **_settings(size),
-            "sae": name,
-            "world_seed": seed,
-            "seeds": {"world": seed},
-        },
-        compute=functools.partial(_compute, size, index, seed, name),
-        runs=n_runs,
-        samples=size["n_train"],
-        flops=6.0 * weights * size["n_train"] * n_runs,
-        memory=4.0 * (4 * weights + 6 * size["batch_size"] * d_sae) * n_runs,
-        programs=(f"{name}: training", f"{name}: evaluation", f"{name}: chance", "sampling"),
-    )
-
-
-def _compute(size: Mapping[str, Any], index: int, seed: int, name: str, tick: Tick) -> list[Row]:
-    preset = worlds.preset(size["preset"])
-    tick(0.0, "building the world")
-    world = worlds.init_world(keys.world_key(seed), preset.world, seed=seed)
-    # numbered through all worlds, so that no two runs share an init or data seed
-    numbers = [size["instances"] * index + i for i in range(size["instances"])]
-    members = [
-        worlds.init_instance(keys.instance_key(seed + i), world, preset.instance) for i in numbers
-    ]
-    instances = worlds.stack(members)
-    seeds = np.array([[run_seed(i, s) for s in range(size["seeds"])] for i in numbers])
-    made = recipe(
-        name, preset.instance.hidden_dim, preset.d_sae, size["target_l0"], train_config(size)
-    )
-    sae, config = made.sae, made.config
-    tick(0.05, "training")
-    result = train(
-        world,
-        instances,
-        sae,
-        config,
-        init_seeds=seeds,
-        # the runs of an instance read one stream: cheaper, and no number here is about pairs
-        data_seed=seeds[:, 0],
-        progress=lambda done, total, _: tick(0.05 + 0.85 * done / total, "training"),
-    )
-    tick(0.9, "evaluation")
-    shared = _shared(size, seed)
-    runs = (result.params, result.hyper, result.state.carried)
-    raw = (result.state.params, result.hyper, result.state.carried)
-    evaluate = functools.partial(
-        metrics.evaluate_runs, world, instances, sae, n_samples=size["n_eval"], seed=seeds[:, 0]
-    )
-    rows = table.run_rows(shared, result, numbers, evaluate(runs=runs), "")
-    rows += table.run_rows(shared, result, numbers, evaluate(runs=raw, rule="train"), "train")
-    first = members[0]
-    top = metrics.most_frequent(worlds.expected_rates(world), first, preset.d_sae)
-    ceiling = metrics.oracle_levels(world, first, top, size["n_eval"], int(seeds[0, 0]))
-    floor = metrics.chance_levels(world, first, sae, hyper=sae.hyper, seed=index)
-    rows += table.level_rows(shared, name, numbers[0], floor, "chance")
-    return rows + table.level_rows(shared, name, numbers[0], ceiling, "ceiling")
-
-
-def train_config(size: Mapping[str, Any]) -> TrainConfig:
-    """Training as all benchmarks do it: constant rate, linear decay over the last third."""
-    n_steps = -(-size["n_train"] // size["batch_size"])
-    return TrainConfig(
-        n_samples=size["n_train"],
-        batch_size=size["batch_size"],
-        lr=size["lr"],
-        lr_decay_steps=n_steps // 3,
-        dead_window=size["dead_window"],
-    )
-
-
-recovery = Benchmark(
-    id=ID,
-    title="Recovery of true features at matched L0",
-    question="How well does each SAE architecture find the true features?",
-    primary="f1",
-    primary_variant="",
-    sizes=SIZES,
-    cells=cells,
-    by=("sae",),
-    metrics=SHOWN,
 )
-benchmarks.register(
-    ID,
-    Explanation(
-        what="SAEs of each architecture, several instances and seeds, at the L0 of the world's "
-        "most frequent features; scored under the inference rule on a held-out stream.",
-        formula="primary number: F1 at matched L0, mean over report worlds or instances",
-        range="[0, 1]",
-        chance="the same SAE untrained, printed beside each score; of the same sparsity where it "
-        "has a k, far denser where it has a penalty",
-        source="SynthSAEBench, arXiv 2602.14687; PROTOCOL of this suite for seeds and intervals",
+
+
+def arms(scale: RecoveryScale) -> list[Arm]:
+    """The architectures, and the floors and ceilings of the first model of each world."""
+    return [Arm(name) for name in (*recipe_names(), *((BOUNDS,) if scale.n_fit else ()))]
+
+
+def train(context: Context) -> Sequence[Training]:
+    """All models and seeds of an architecture in one program; bounds train nothing."""
+    if context.arm.name == BOUNDS:
+        return []
+    return [context.training(context.arm.name, context.scale.instances)]
+
+
+def measure(context: Context, arm: Arm) -> Iterator[Observation]:
+    """Scores of every run under both rules, then the chance level and ceiling of the first."""
+    context.tick(0.0, "building the world")
+    world = context.world()
+    models = _models(context, world)
+    if arm.name == BOUNDS:
+        yield from _bounds(context, world, models[0])
+        return
+    scale, numbers = context.scale, _numbers(context)
+    seeds = np.array([[run_seed(i, s) for s in range(scale.seeds)] for i in numbers])
+    trained = context.part(0.05, 0.9).train(
+        arm.name,
+        world,
+        models,
+        numbers=numbers,
+        init_seeds=seeds,
+        # the runs of a model read one stream: cheaper, and no number here is about pairs
+        data_seeds=seeds[:, 0],
+    )
+    result = trained.result
+    context.tick(0.9, "evaluation")
+    evaluate = functools.partial(
+        metrics.evaluate_runs,
+        world,
+        worlds.stack(models),
+        result.sae,
+        n_samples=scale.n_eval,
+        seed=seeds[:, 0],
+    )
+    inference = evaluate(runs=(result.params, result.hyper, result.state.carried))
+    raw = (result.state.params, result.hyper, result.state.carried)
+    training = evaluate(runs=raw, rule="train")
+    for i, r in np.ndindex(*result.status.shape):
+        of_run = lambda i=i, r=r: [
+            *numbers_of("", {name: v[i, r] for name, v in inference.items()}),
+            *numbers_of("train", {name: v[i, r] for name, v in training.items()}),
+        ]
+        yield Observation((trained.side(i, r),), of_run, tokens=int(inference["n_eval"][i, r]))
+    first = models[0]
+    top = metrics.most_frequent(worlds.expected_rates(world), first, context.d_sae)
+    seed = int(seeds[0, 0])
+    ceiling = metrics.oracle_levels(world, first, top, scale.n_eval, seed)
+    made = result.sae
+    floor = metrics.chance_levels(world, first, made, hyper=made.hyper, seed=context.world_index)
+    for level, values in (("chance", floor), ("ceiling", ceiling)):
+        yield level_of(context, arm.name, numbers[0], level, values)
+
+
+def _numbers(context: Context) -> list[int]:
+    """Numbers of the models through all worlds, so that no two runs share a seed."""
+    n = context.scale.instances
+    return [n * context.world_index + i for i in range(n)]
+
+
+def _models(context: Context, world: World) -> list[Instance]:
+    config = worlds.preset(context.scale.preset).instance
+    key = lambda i: keys.instance_key(context.world_seed + i)
+    return [worlds.init_instance(key(i), world, config) for i in _numbers(context)]
+
+
+def numbers_of(variant: str, values: Mapping[str, Any]) -> list[Number]:
+    """What `metrics.evaluate` says, as numbers of a standard set."""
+    return [
+        Number(variant, name, float(value), UNDEFINED, standard=True)
+        for name, value in values.items()
+        if name != "n_eval"
+    ]
+
+
+def level_of(
+    context: Context, sae: str | None, instance: int, level: str, values: Mapping[str, Any]
+) -> Observation:
+    """A chance level, ceiling or bound, which belongs to an architecture (None: to all)."""
+    name = f"{level}-{context.world_seed}-{sae or 'all'}"
+    columns = {"run_id": name, "instance": instance, **({"sae": sae} if sae else {})}
+    side = Side(columns)
+    return Observation((side,), lambda: numbers_of(level, values), tokens=int(values["n_eval"]))
+
+
+def _bounds(context: Context, world: World, instance: Instance) -> Iterator[Observation]:
+    """What no SAE should lose to, and what none can be asked for, on a world's first model.
+
+    The true dictionary with an encoder that sees x alone, supervised probes, and decompositions
+    that are no SAEs. What needs a library that is not installed says so.
+    """
+    first = _numbers(context)[0]
+    for name, level in _bound_levels(context, world, instance, run_seed(first, 0)):
+        try:
+            values = level()
+        except MissingLibrary as error:
+            side = Side({"run_id": f"bound-{context.world_seed}-{name}", "sae": name})
+            why = str(error)
+            yield Observation(
+                (side,), lambda why=why: [Number("bound", n, float("nan"), why) for n in SHOWN]
+            )
+            continue
+        yield level_of(context, name, first, "bound", values)
+
+
+def _bound_levels(
+    context: Context, world: World, instance: Instance, seed: int
+) -> Iterator[tuple[str, Any]]:
+    """Names, and functions without arguments that give the metrics."""
+    scale = context.scale
+    k = max(1, round(scale.target_l0))
+    ids = metrics.most_frequent(worlds.expected_rates(world), instance, context.d_sae)
+
+    def baseline(name: str) -> dict[str, float]:
+        dim = instance.dictionary.shape[-1]
+        width = min(context.d_sae, dim) if name in ("pca", "ica") else context.d_sae
+        sae, params = metrics.fit_baseline(
+            name, world, instance, width, k=k, n_samples=scale.n_fit, seed=seed
+        )
+        return metrics.evaluate(world, instance, sae, params, scale.n_eval, seed)
+
+    context.tick(0.05, BEST_K)
+    yield BEST_K, lambda: metrics.best_k_levels(world, instance, ids, k, scale.n_eval, seed)
+    context.tick(0.2, PROBES)
+    yield (
+        PROBES,
+        lambda: metrics.probe_levels(
+            world,
+            instance,
+            ids,
+            n_probes=scale.n_probes,
+            n_train=scale.n_fit,
+            n_test=scale.n_eval,
+            seed=seed,
+        ),
+    )
+    for i, name in enumerate(metrics.baselines.names()):
+        context.tick(0.5 + 0.15 * i, name)
+        yield name, functools.partial(baseline, name)
+
+
+def score(metric: str, variant: str = "", units: tuple[str, ...] = ()) -> Quantity:
+    """A metric of a run; by default over worlds, or over the models of a single one."""
+    shares = ("f1", "precision", "recall")
+    unit = "score" if metric in shares else metric
+    of = number(metric, variant, title=SHOWN[metric], unit=unit)
+    return dataclasses.replace(of, units=units)
+
+
+def scores(variant: str = "", of: Sequence[str] = tuple(SHOWN), **more: Any) -> list[Quantity]:
+    """Metrics in the order of the table."""
+    return [score(metric, variant, **more) for metric in of]
+
+
+_SAES = {name: {"arm": name} for name in recipe_names()}
+_BOUNDED = (BEST_K, PROBES, *metrics.baselines.names())
+PAGE = Page(
+    title="Recovery of true features",
+    asked="How well does each SAE architecture find the true features?",
+    findings=(),
+    not_shown="How an SAE ranks here says how it handles superposition, hierarchy and "
+    "correlation, not how well it explains a language model.",
+    sections=(
+        Section(
+            "Recovery under the inference rule",
+            READING,
+            Summary("sae", _SAES, scores(), scores("chance"), scores("ceiling")),
+            Dots(
+                "recovery",
+                [
+                    mark
+                    for metric in DRAWN
+                    for mark in across(
+                        [score(metric)], _SAES, score(metric, "chance"), score(metric, "ceiling")
+                    )
+                ],
+                "Scores by architecture.",
+            ),
+        ),
+        Section(
+            "The training rule",
+            "Architectures that rank over a batch use other latents in training; SAELens "
+            "evaluates those.",
+            Summary("sae", _SAES, scores("train")),
+        ),
+        Section(
+            "Floors and ceilings",
+            "One model of each world. With the true dictionary and an encoder that sees x alone; "
+            "supervised logistic probes, which have no dictionary; decompositions that are no "
+            "SAEs, with as many codes per sample as the SAEs have.",
+            Summary(
+                "sae",
+                {name: {"arm": BOUNDS, "sae": name} for name in _BOUNDED},
+                scores("bound"),
+            ),
+        ),
     ),
-)(recovery)
+    limits="- Synthetic features are linear, sparse and independent of any task.\n"
+    "- Explained variance above its ceiling means that latents fit interference: the ceiling is "
+    "what the most frequent features' true codes explain.\n"
+    "- Uniqueness has a high chance level: read it beside that number.",
+)
+
+DESIGN = register(
+    Design(
+        id="recovery@1",
+        title="Recovery of true features at matched L0",
+        question="How well does each SAE architecture find the true features?",
+        explanation=Explanation(
+            what="SAEs of each architecture, several models and seeds, at the L0 of the world's "
+            "most frequent features; scored under the inference rule on a held-out stream.",
+            formula="primary number: F1 at matched L0, mean over report worlds or models",
+            range="[0, 1]",
+            chance="the same SAE untrained, printed beside each score; of the same sparsity where "
+            "it has a k, far denser where it has a penalty",
+            source="SynthSAEBench, arXiv 2602.14687; seeds and intervals as everywhere here",
+        ),
+        scales=SCALES,
+        arms=arms,
+        train=train,
+        measure=measure,
+        quantities=(score("f1").at(arm=recipe_names()),),
+        page=PAGE,
+        pairs=lambda context: 0,
+        measured_with=("evaluation", "chance", "sampling"),
+    )
+)

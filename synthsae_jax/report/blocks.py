@@ -220,6 +220,66 @@ def _letter(n: int) -> str:
     return (chr(96 + first) if first else "") + chr(97 + last)
 
 
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """A long table: a line per label and number, with its chance level and ceiling beside it.
+
+    `rows` are labels and where their numbers are taken; a number's levels are those of `chance`
+    and `ceiling` at its position, taken where the number is unless they fix that themselves.
+    """
+
+    head: str
+    rows: Mapping[str, Where]
+    numbers: Sequence[Quantity]
+    chance: Sequence[Quantity] = ()  # one for each of `numbers`
+    ceiling: Sequence[Quantity] = ()
+    title: str = ""
+    note: str = ""
+
+    def quantities(self) -> Sequence[Quantity]:
+        """What it reads."""
+        every = (*self.numbers, *self.chance, *self.ceiling)
+        return [q.at(**where) for where in self.rows.values() for q in every]
+
+    def draw(self, reader: Reader) -> Drawn:
+        """The table."""
+        records = self.records(reader)
+        if not records:
+            return Drawn()
+        return Drawn(tables=(tables.from_records(records, title=self.title, note=self.note),))
+
+    def records(self, reader: Reader) -> list[dict[str, Any]]:
+        """One record per label and number, for the table and for a figure of the same."""
+        records = []
+        for label, where in self.rows.items():
+            for i, quantity in enumerate(self.numbers):
+                estimate = reader.estimate(quantity, where)
+                if not estimate.total:
+                    continue
+                level = lambda among, i=i, where=where: (
+                    _level(reader, among[i].at(**where)) if among else None
+                )
+                interval = estimate.interval
+                records.append(
+                    {
+                        self.head: reader.name(label),
+                        "metric": quantity.title,
+                        "variant": "",
+                        "estimate": estimate.value,
+                        "lo": interval.lo,
+                        "hi": interval.hi,
+                        "n": interval.n,
+                        "method": interval.method,
+                        "excluded": estimate.total - estimate.defined,
+                        "points": interval.points,
+                        "level": interval.level,
+                        "chance": level(self.chance),
+                        "ceiling": level(self.ceiling),
+                    }
+                )
+        return records
+
+
 Level = Quantity | float | None
 
 

@@ -156,6 +156,7 @@ class Context:
         seen_as: Sequence[Instance] | None = None,
         runs: int | None = None,
         first: int = 0,
+        numbers: Sequence[int] | None = None,
         label: str | None = None,
         sae: saes.SAE | None = None,
         config: TrainConfig | None = None,
@@ -170,6 +171,7 @@ class Context:
         `views` are instances of `world`; `seen_as` those in whose stream the SAEs are read later,
         where that is another (a twin registry). Without `sae` and `config` the architecture's
         recipe at the target L0 is taken. Seeds None: own init and own stream for every run.
+        Models are numbered from `first` among the cell's, or by `numbers`.
         `options` go to `training.train`.
         """
         runs = self.scale.seeds if runs is None else runs
@@ -191,15 +193,10 @@ class Context:
             progress=lambda done, total, _: self.tick(done / total, f"training {label}"),
             **options,
         )
+        numbers = numbers or [self.number(first + i) for i in range(len(views))]
         columns = [
-            [
-                {
-                    **table.run_columns(self.shared, result, self.number(first + i), i, r),
-                    "sae": label,
-                }
-                for r in range(runs)
-            ]
-            for i in range(len(views))
+            [{**table.run_columns(self.shared, result, n, i, r), "sae": label} for r in range(runs)]
+            for i, n in enumerate(numbers)
         ]
         trained = Trained(subjects(label, result, list(seen_as or views)), result, columns)
         samples = config.n_steps * config.batch_size

@@ -116,7 +116,9 @@ class Quantity:
     unit: str  # "share of latents", "log odds", "steps": shares are printed in per cent
     needs: tuple[Need, ...]
     of_world: Callable[..., float] = mean
-    units: tuple[str, ...] = ("world_seed",)  # columns that name what was drawn independently
+    # columns that name what was drawn independently; (): the world where there are several, else
+    # the instance within the one
+    units: tuple[str, ...] = ("world_seed",)
     undefined: str = ""  # why `of_world` may give none although observations have values
 
     @property
@@ -319,7 +321,8 @@ class Observed:
         return self._estimates[quantity]
 
     def _estimate(self, quantity: Quantity) -> Estimate:
-        parts = [self._by_unit(need, quantity.units) for need in quantity.needs]
+        units_of = quantity.units or self._top_unit()
+        parts = [self._by_unit(need, units_of) for need in quantity.needs]
         units = dict.fromkeys(unit for part in parts for unit in part)
         nothing = Values((), ())
         by_unit: dict[Hashable, float] = {}
@@ -337,6 +340,10 @@ class Observed:
             reasons=sum((values.reasons for values in every), collections.Counter()),
             absent=not all(parts),
         )
+
+    def _top_unit(self) -> tuple[str, ...]:
+        several = len(self.values_of("world_seed")) > 1
+        return ("world_seed",) if several else ("world_seed", "instance")
 
     def _by_unit(self, need: Need, units: Sequence[str]) -> dict[Hashable, Values]:
         groups: dict[Hashable, list[Row]] = {}

@@ -1,18 +1,22 @@
 """The registered benchmarks at their smallest: real rows, and what must hold of them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from synthsae_jax import suite
-from synthsae_jax.experiments import quick, recovery, universality
+from synthsae_jax.errors import ConfigError
+from synthsae_jax.experiments import contract, quick, recovery, universality
+from synthsae_jax.metrics.baselines import MissingLibrary
 
 
 @pytest.fixture(scope="module")
-def recovered(tmp_path_factory):
+def recovered():
     """recovery@1 on a tenth of a smoke run, one architecture."""
-    size = {**recovery.SIZES["smoke"], "n_train": 10_240, "n_eval": 4_096}
-    cell = recovery._cell("", size, 0, "topk")
-    return cell.compute(lambda share, what: None)
+    context = contract.smallest(recovery.DESIGN, steps=20, n_eval=4_096)[0]
+    assert context.arm.name == "topk"
+    return recovery.DESIGN.rows(context)
 
 
 def values(rows, metric, variant=""):
@@ -39,6 +43,44 @@ def test_recovery_scores_lie_between_chance_and_ceiling(recovered):
 def test_topk_has_its_k_and_the_same_latents_under_both_rules(recovered):
     assert values(recovered, "l0") == pytest.approx([5] * 4, abs=0.05)
     np.testing.assert_allclose(values(recovered, "f1"), values(recovered, "f1", "train"), atol=1e-4)
+
+
+def bounds(monkeypatch, *levels):
+    monkeypatch.setattr(recovery, "_bound_levels", lambda *context: iter(levels))
+    design = recovery.DESIGN
+    size = dataclasses.replace(design.scales["small"], preset="micro", arms=("bounds",))
+    (context,) = dataclasses.replace(design, scales={"small": size}).contexts("small", "")
+    return design.rows(context)
+
+
+def test_bounds_are_rows_also_where_a_library_is_missing(monkeypatch):
+    def missing():
+        raise MissingLibrary(
+            "logistic probes need scikit-learn: pip install 'synthsae-jax[baselines]'."
+        )
+
+    known = ("known", lambda: {"f1": 0.5, "mcc": float("nan"), "n_eval": 10})
+    rows = bounds(monkeypatch, known, ("not", missing))
+    of_known = [(r["metric"], r["value"], r["status"]) for r in rows if r["sae"] == "known"]
+    assert of_known == [("f1", 0.5, "ok"), ("mcc", None, "undefined")]
+    without = [r for r in rows if r["sae"] == "not"]
+    assert {r["metric"] for r in without} == set(recovery.SHOWN)
+    assert all("scikit-learn" in r["reason"] for r in without)
+    assert {r["variant"] for r in rows} == {"bound"}
+
+
+def test_another_error_in_a_bound_is_not_taken_for_a_missing_library(monkeypatch):
+    def broken():
+        raise ConfigError("3 evaluation samples had more active features than the slots hold.")
+
+    with pytest.raises(ConfigError, match="3 evaluation samples"):
+        bounds(monkeypatch, ("broken", broken))
+
+
+def test_every_world_has_its_bounds_above_smoke():
+    names = [cell.name for cell in recovery.DESIGN.cells("standard", "")]
+    assert names[-5:] == [f"world{i}/bounds" for i in range(5)]
+    assert not any("bounds" in cell.name for cell in recovery.DESIGN.cells("smoke", ""))
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,6 @@ import pytest
 
 from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.experiments import recovery
-from synthsae_jax.metrics.baselines import MissingLibrary
-from synthsae_jax.suite import bounds_cell
 from synthsae_jax.suite.recipes import matryoshka_widths, recipe, recipe_names
 from synthsae_jax.training import Anneal, TrainConfig
 
@@ -52,41 +49,3 @@ def test_ramps_of_the_config_stay():
 def test_an_unknown_recipe():
     with pytest.raises(ConfigError, match=r"Unknown recipe 'batchtop'. Did you mean 'batchtopk'"):
         recipe("batchtop", 64, 256, 5.6, CONFIG)
-
-
-def test_bounds_are_rows_also_where_a_library_is_missing(monkeypatch):
-    def missing():
-        raise MissingLibrary(
-            "logistic probes need scikit-learn: pip install 'synthsae-jax[baselines]'."
-        )
-
-    levels = [("known", lambda: {"f1": 0.5, "mcc": float("nan"), "n_eval": 10}), ("not", missing)]
-    monkeypatch.setattr(bounds_cell, "_levels", lambda *given: iter(levels))
-    size = {**recovery.SIZES["small"], "preset": "micro"}
-    shared = recovery._shared(size, 5)
-    rows = bounds_cell.compute(shared, size, 0, 7, lambda share, what: None)
-    found = [(r["sae"], r["metric"], r["value"], r["status"]) for r in rows]
-    assert found == [
-        ("known", "f1", 0.5, "ok"),
-        ("known", "mcc", None, "undefined"),
-        ("not", "f1", None, "undefined"),
-    ]
-    assert {r["variant"] for r in rows} == {"bound"}
-    assert "scikit-learn" in rows[-1]["reason"]
-
-
-def test_another_error_in_a_bound_is_not_taken_for_a_missing_library(monkeypatch):
-    def broken():
-        raise ConfigError("3 evaluation samples had more active features than the slots hold.")
-
-    monkeypatch.setattr(bounds_cell, "_levels", lambda *given: iter([("broken", broken)]))
-    size = {**recovery.SIZES["small"], "preset": "micro"}
-    with pytest.raises(ConfigError, match="3 evaluation samples"):
-        bounds_cell.compute(recovery._shared(size, 5), size, 0, 7, lambda share, what: None)
-
-
-def test_every_world_has_its_bounds_above_smoke():
-    names = [cell.name for cell in recovery.cells("standard", "")]
-    per_world = len(recipe_names()) + 1
-    assert names[per_world - 1 :: per_world] == [f"world{i}/bounds" for i in range(5)]
-    assert not any("bounds" in cell.name for cell in recovery.cells("smoke", ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,4 +162,16 @@ def cells_by_arm(
             ]
             for w in range(n_worlds)
         ]
+    )
+
+
+def train_config(size: Mapping[str, Any]) -> TrainConfig:
+    """Training as all benchmarks do it: constant rate, linear decay over the last third."""
+    n_steps = -(-size["n_train"] // size["batch_size"])
+    return TrainConfig(
+        n_samples=size["n_train"],
+        batch_size=size["batch_size"],
+        lr=size["lr"],
+        lr_decay_steps=n_steps // 3,
+        dead_window=size["dead_window"],
     )
