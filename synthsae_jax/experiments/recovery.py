@@ -13,7 +13,7 @@ from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.experiments.registration import register
 from synthsae_jax.metrics.baselines import MissingLibrary
 from synthsae_jax.registry import Explanation
-from synthsae_jax.report.blocks import Dots, Summary, across
+from synthsae_jax.report.blocks import Dots, Reader, Summary, Telling, across
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.report.folder_page import READING
 from synthsae_jax.suite.context import Context
@@ -260,12 +260,38 @@ def scores(variant: str = "", of: Sequence[str] = tuple(SHOWN), **more: Any) -> 
     return [score(metric, variant, **more) for metric in of]
 
 
+def _setting(reader: Reader) -> str:
+    """What was trained and scored, in numbers."""
+    first = next((row for row in reader.observed.rows if row["variant"] == ""), None)
+    if first is None:
+        return "No SAE has been trained yet."
+    return (
+        f"SAEs on models of preset {first['world']}, brought to L0 {first['target_l0']:g} with "
+        f"{first['n_train']:,} training samples each, scored on {first['n_eval']:,} others."
+    )
+
+
 _SAES = {name: {"arm": name} for name in recipe_names()}
+
+
+def _first_and_last(reader: Reader) -> str:
+    """Which architecture comes first by the primary number, and which last."""
+    known = {name: reader.estimate(score("f1"), at) for name, at in _SAES.items()}
+    known = {name: estimate for name, estimate in known.items() if estimate.known}
+    if len(known) < 2:
+        return "There is nothing to compare it with yet."
+    first, last = (f(known, key=lambda name: known[name].value) for f in (max, min))
+    return f"By F1 {first} comes first ({known[first]}) and {last} last ({known[last]})."
+
+
 _BOUNDED = (BEST_K, PROBES, *metrics.baselines.names())
 PAGE = Page(
     title="Recovery of true features",
     asked="How well does each SAE architecture find the true features?",
-    findings=(),
+    findings=(
+        Telling((), _setting),
+        Telling((score("f1").at(arm=recipe_names()),), _first_and_last),
+    ),
     not_shown="How an SAE ranks here says how it handles superposition, hierarchy and "
     "correlation, not how well it explains a language model.",
     sections=(

@@ -10,12 +10,27 @@ import numpy as np
 
 from synthsae_jax.report import dots, marks, page, sharing, tables
 from synthsae_jax.report.folder_page import READING, Contents, pages
-from synthsae_jax.report.recovery_page import LIMITS, NAMES
 from synthsae_jax.report.sharing_protocols import READ_PROTOCOLS, by_protocol, protocol_cells
 from synthsae_jax.report.summary import interval_of, summarise
 from synthsae_jax.stats import mean_interval
 
 Row = Mapping[str, Any]
+NAMES = {
+    "f1": "F1",
+    "mcc": "MCC",
+    "l0": "L0",
+    "explained_variance": "explained variance",
+    "": "inference rule",
+    "train": "training rule",
+}
+LIMITS = (
+    "- Synthetic features are linear, sparse and independent of any task. How an SAE ranks here "
+    "says how it handles superposition, hierarchy and correlation, not how well it explains a "
+    "language model.\n"
+    "- Explained variance above its ceiling means that latents fit interference: the ceiling is "
+    "what the most frequent features' true codes explain.\n"
+    "- Uniqueness has a high chance level: read it beside that number."
+)
 MAIN_SCORES = ("f1", "mcc", "explained_variance", "l0")
 RULES = {
     "best_correlation_0.1": "best correlation > .1",

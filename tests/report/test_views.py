@@ -31,6 +31,7 @@ def recovery_rows(benchmark):
                         target_l0=4.7,
                         n_train=1000,
                         n_eval=2048,
+                        factor_arm=sae,
                         **about,
                     )
                 )
