@@ -103,7 +103,7 @@ def _unmet(design: Design, context: Context, rows: Sequence[Row]) -> list[str]:
 
 def _within(where: Where, possible: Mapping[str, Sequence[Any]]) -> bool:
     return all(
-        name in _FREE or any(value in possible.get(name, ()) for value in values)
+        any(value in possible[name] for value in values) if name in possible else name in _FREE
         for name, values in where
     )
 
