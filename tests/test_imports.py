@@ -39,7 +39,6 @@ PAGES = {
     "report.architectures_ranking",
     "report.engineering_page",
     "report.evolution_page",
-    "report.matching_page",
     "report.overfitting_page",
     "report.partial_page",
     "report.proxies_page",

@@ -75,6 +75,8 @@ class Design:
     page: Page | None = None
     # values that columns of rows may take besides those of arms; they tell a misspelt one
     levels: Callable[[Scale], Mapping[str, Sequence[Any]]] = lambda scale: {}
+    # per arm: the sizes it runs at, where these are not the scale's (another preset, ...)
+    sizes: Callable[[Any, Any], Scale] = lambda scale, arm: scale
     # per arm: what its training changes of the scale's (samples, learning rate, snapshots, ...)
     config: Callable[[Scale, Any], Mapping[str, Any]] = lambda scale, arm: {}
     pairs: Callable[[Context], int] = lambda context: 1  # pairs of SAEs that a cell scores
@@ -112,7 +114,7 @@ class Design:
         return [
             Context(
                 design=self.id,
-                scale=size,
+                scale=self.sizes(size, arm),
                 arm=arm,
                 world_seed=world_seed(self.id, salt, world),
                 world_index=world,
@@ -136,7 +138,8 @@ class Design:
         rows: list[Row] = []
         seen: set[str] = set()
         for observation in self.measure(context, context.arm):
-            seen |= {side.columns["run_id"] for side in observation.sides}
+            if not observation.group:
+                seen |= {side.columns["run_id"] for side in observation.sides}
             rows += rows_of(observation, shared, self.reads, unread)
         # a diverged run is never silent, whatever the experiment did with it
         for side in context.ledger.sides:

@@ -48,13 +48,20 @@ class Observation:
 
     `measure()` is called only where no side diverged; where one did, every number that a reader
     asks of such an observation becomes a row without a value. `columns` are columns of the table
-    ("condition", "step", "same_init", ...) and factors without their prefix.
+    ("condition", "step", "same_init", ...) and factors without their prefix. With a "run_id" they
+    name a group: numbers of any number of SAEs together, of which no column tells the runs.
     """
 
     sides: tuple[Side, ...]
     measure: Callable[[], Iterable[Number]]
     columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tokens: int = 0  # behind each number
+    names: tuple[Name, ...] = ()  # (metric, variant) of its numbers, where it has some; (): any
+
+    @property
+    def group(self) -> bool:
+        """Does it have a name of its own in place of its runs' columns?"""
+        return "run_id" in self.columns
 
 
 def rows_of(
@@ -75,6 +82,7 @@ def rows_of(
         numbers = [
             (variant, metric, {"value": None, "status": "diverged", "reason": DIVERGED})
             for (metric, variant), wheres in read.items()
+            if not observation.names or (metric, variant) in observation.names
             if any(fits(columns, where) for where in wheres)
         ]
     else:
@@ -93,6 +101,8 @@ def rows_of(
 
 def _identity(observation: Observation) -> dict[str, Any]:
     """Columns of the sides; those of the second have `_b` behind their names."""
+    if observation.group:
+        return {}
     sides = [side.columns for side in observation.sides[:2]]
     if not sides:
         return {"run_id": "world"}

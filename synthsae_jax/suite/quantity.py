@@ -40,13 +40,16 @@ _IDENTITY = tuple(name for name in COLUMNS if name not in _NOT_IDENTITY)
 class Need:
     """Rows that a quantity reads: of one name, where columns have one of some values.
 
-    `beside` are names that must be defined on the same observation; else it does not count.
+    `beside` are names that must be defined on the same observation; else it does not count. Needs
+    with the same `one_of` stand for each other: a folder holds the rows of one of them, such as of
+    its scale's number of tokens.
     """
 
     metric: str
     variant: str = ""
     where: Where = ()
     beside: tuple[Name, ...] = ()
+    one_of: str = ""
 
     @property
     def names(self) -> tuple[Name, ...]:
@@ -329,6 +332,9 @@ class Observed:
         for unit in units:
             by_unit[unit] = float(quantity.of_world(*(p.get(unit, nothing) for p in parts)))
         every = [values for part in parts for values in part.values()]
+        met: dict[Any, bool] = {}
+        for i, (need, part) in enumerate(zip(quantity.needs, parts, strict=True)):
+            met[need.one_of or i] = met.get(need.one_of or i, False) or bool(part)
         observations = {self._identity(r) for need in quantity.needs for r in self.select(need)}
         counted = (row for values in every for row in values.rows if row["value"] is not None)
         return Estimate(
@@ -338,7 +344,7 @@ class Observed:
             defined=len({self._identity(row) for row in counted}),
             total=len(observations),
             reasons=sum((values.reasons for values in every), collections.Counter()),
-            absent=not all(parts),
+            absent=not all(met.values()),
         )
 
     def _top_unit(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from synthsae_jax.errors import check_choice, unknown_name
 from synthsae_jax.training import TrainConfig
 
 S = TypeVar("S", bound="Scale")
+T = TypeVar("T", bound="TreesScale")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,25 @@ class Scale:
         return {name: v for name, v in fields.items() if name not in ("name", "worlds", "arms")}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TreesScale(Scale):
+    """With a second preset, of worlds with trees; the first is then taken without its trees."""
+
+    trees_preset: str
+    trees_l0: float
+
+    def with_trees(self: T) -> T:
+        """The sizes of arms with trees."""
+        return dataclasses.replace(self, preset=self.trees_preset, target_l0=self.trees_l0)
+
+
+# for `scales_of`
+TREES_AT: Mapping[str, Mapping[str, Any]] = {
+    "smoke": {"trees_preset": "mini", "trees_l0": 4.0},
+    "small": {"trees_preset": "mini", "trees_l0": 4.0},
+    "standard": {"trees_preset": "1k", "trees_l0": 5.6},
+    "full": {"trees_preset": "4k", "trees_l0": 12.4},
+}
 NAMES = ("smoke", "small", "standard", "full")
 PILOTS = ("smoke", "small")  # show where to look; a pilot's number may not be cited
 

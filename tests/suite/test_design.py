@@ -62,6 +62,32 @@ def test_what_nobody_reads_is_not_stored_and_is_told():
     assert unread == {("godo", "mean")}
 
 
+def test_a_group_has_its_own_name_and_its_lost_members_have_rows():
+    lost = dataclasses.replace(B, status="diverged")
+    read = reads([GOOD.at(condition="x"), number("good", "other", condition="x")])
+    group = {"run_id": "three", "condition": "x"}
+    together = Observation((A, lost, A), measured(), group, names=(("good", "mean"),))
+    (row,) = rows_of(together, SHARED, read)
+    # of the names that this observation has: "other" is another group's
+    assert (row["run_id"], row["run_id_b"], row["variant"]) == ("three", "", "mean")
+    assert (row["status"], row["instance"], row["sae"]) == ("diverged", None, None)
+
+    def measure(context, arm):
+        context.ledger.sides += [A, lost]
+        yield together
+
+    design = toy(measure=measure)
+    rows = [row for context in design.contexts("smoke", "dev") for row in design.rows(context)]
+    assert {r["run_id"] for r in rows if r["variant"] == "run"} == {"b"}
+
+
+def test_an_arm_may_run_at_sizes_of_its_own():
+    sizes = lambda scale, arm: dataclasses.replace(scale, preset="mini") if arm.level else scale
+    contexts = toy(sizes=sizes).contexts("smoke", "dev")
+    presets = {(c.arm.name, c.shared.columns()["world"]) for c in contexts}
+    assert presets == {("none", "micro"), ("some", "mini")}
+
+
 def test_scales_override_by_name():
     scales = scales_of(Scale, every={"seeds": 3}, small={"worlds": 7, "width": 32})
     assert tuple(scales) == NAMES

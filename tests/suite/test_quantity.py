@@ -29,6 +29,19 @@ def row(metric, value, world=0, run="a", variant="r", reason="no pair is matched
 GOOD = number("good", "r", title="good", unit="share of latents")
 
 
+def test_needs_may_stand_for_each_other():
+    few, many = (number("good", variant).needs[0] for variant in ("n=10", "n=99"))
+    either = (few, many)
+    both = dataclasses.replace(GOOD, needs=either, of_world=lambda *v: v[1].mean() or v[0].mean())
+    assert both.over([row("good", None, variant="n=99")]).absent
+    one = dataclasses.replace(
+        both, needs=tuple(dataclasses.replace(need, one_of="good") for need in either)
+    )
+    estimate = one.over([row("good", None, variant="n=99")])
+    assert (estimate.absent, estimate.reason) == (False, "no pair is matched")
+    assert one.over([row("good", 0.5, variant="n=99")]).value == 0.5
+
+
 def test_worlds_count_once_however_many_observations():
     rows = [row("good", v, world=0, run=str(v)) for v in (0.0, 1.0, 0.5)]
     rows += [row("good", 1.0, world=1), row("good", None, world=2)]

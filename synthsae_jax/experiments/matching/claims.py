@@ -1,131 +1,81 @@
-"""The claims of matching@1."""
+"""The claims of matching@1, on trained SAEs; the page shows the same numbers on other rungs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from synthsae_jax.io.rows import Row
+from synthsae_jax.experiments.matching.quality import KIN
+from synthsae_jax.experiments.matching.quantities import f1, few_wrong, rare_gain, rate, wrong
+from synthsae_jax.experiments.matching.setting import (
+    ALIGNED,
+    BOTH,
+    CROWDED,
+    ENCODER,
+    PHI,
+    PLAIN,
+    PRE,
+    TRAINED,
+    TREES,
+    Z,
+)
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.study.select import by_world, select, values
+from synthsae_jax.suite.quantity import Quantity, combined
 
-PEARSON = "activation_pearson"
-PRE = "preactivation_pearson"
-ALIGNED = "decoder_cosine_aligned"
-
-
-def number(
-    rows: list[Row],
-    metric: str,
-    score: str = PEARSON,
-    solver: str = "mutual_nearest",
-    *,
-    arm: str = "plain",
-    rung: str = "trained",
-    tokens: int | str = "most",
-    t: str = "all",
-    stratum: str = "all",
-    threshold: str = "null",
-    truth: str = "agree",
-) -> float:
-    """One number of a world, NaN where it has none; `tokens` a count, or "most" or "fewest"."""
-    found = select(
-        rows,
-        metric=metric,
-        factor_arm=arm,
-        condition=rung,
-        factor_score=score,
-        factor_solver=solver,
-        factor_t=t,
-        factor_stratum=stratum,
-        factor_threshold=threshold,
-        factor_truth=truth,
-    )
-    counts = {row["factor_tokens"] for row in found}
-    if not counts:
-        return math.nan
-    at = {"most": max(counts), "fewest": min(counts)}.get(str(tokens), tokens)
-    known = values(found, factor_tokens=at)
-    return known[0] if known else math.nan
-
-
-def f1(rows: list[Row], score: str = PEARSON, solver: str = "mutual_nearest", **at: str) -> float:
-    """F1 of a setting, from its precision and recall."""
-    precision, recall = (number(rows, m, score, solver, **at) for m in ("precision", "recall"))
-    if recall == 0:
-        return 0.0
-    return 2 * precision * recall / (precision + recall)
-
-
-def _few_wrong(tokens: str):
-    def of_world(rows: list[Row]) -> float:
-        found = {"solver": "argmax", "stratum": "few", "threshold": "published"}
-        if tokens == "most":
-            # the latents that were rare among few tokens: the rarest quarter, now well counted
-            found = {"stratum": "q1"}
-        return 1 - number(rows, "precision", tokens=tokens, **found)
-
-    return of_world
+_CHANCE = "rarer half, fewest tokens, each above its own chance level"
+_LOSS = {arm: f1().at(arm=arm) - f1(PRE).at(arm=arm) for arm in (PLAIN, CROWDED)}
+# name -> what the claim is about, in the plain arm unless it says otherwise, on any rung
+SUBJECTS = {
+    "H6a few": few_wrong().called(
+        "share of wrong pairs, best correlation > .1, latents of A with 1 to 20 firings in the "
+        "fewest tokens"
+    ),
+    # the latents that were rare among few tokens: the rarest quarter, now well counted
+    "H6a many": wrong(rate("precision", stratum="q1")).called(
+        "share of wrong pairs of the rarest quarter, mutual nearest above chance, most tokens"
+    ),
+    "H6b z": rare_gain(Z).called(f"F1 by z less F1 by Pearson, {_CHANCE}"),
+    "H6b phi": rare_gain(PHI).called(f"F1 by phi less F1 by Pearson, {_CHANCE}"),
+    "H6b decoder": (f1(ALIGNED, t="1") - f1(t="1")).called(
+        "F1 by aligned cosine less F1 by Pearson, mutual nearest, t = 1"
+    ),
+    "H6b activation": (f1(t="0") - f1(ALIGNED, t="0")).called(
+        "F1 by Pearson less F1 by aligned cosine, mutual nearest, t = 0"
+    ),
+    "H6b both": wrong(rate("precision", BOTH, t="1")).called(
+        "share of wrong pairs among those that both name, mutual nearest, t = 1"
+    ),
+    "H6c recall": (rate("recall", solver="assignment") - rate("recall")).called(
+        "recall of assignment less recall of mutual nearest, most tokens"
+    ),
+    "H6c junk": (
+        rate("precision", solver="assignment_dustbin")
+        - rate("precision", solver="assignment_forced")
+    ).called("precision of assignment with a dustbin less precision without a threshold"),
+    "H6d crowding": (_LOSS[CROWDED] - _LOSS[PLAIN]).called(
+        "(F1 by codes less F1 by pre-activations) in half the dimensions, less the same in all"
+    ),
+    "H6d published": (
+        rate("precision", solver="argmax", threshold="published")
+        - rate("precision", PRE, "argmax", threshold="published")
+    ).called("precision by codes less precision by pre-activations, best correlation > .1"),
+    "H6e": rate(KIN, solver="argmax")
+    .at(arm=TREES)
+    .called(
+        "share of relatives among pairs of two different features, best correlation above chance"
+    ),
+}
+SUBJECTS = {name: subject.at(arm=PLAIN) for name, subject in SUBJECTS.items()}
+_STEP = combined(
+    lambda untrained, trained: untrained - trained,
+    *(rate("precision").at(condition=rung, arm=PLAIN) for rung in (ENCODER, TRAINED)),
+    name="precision lost in training",
+    title="precision on true directions behind a TopK encoder less precision on trained SAEs",
+)
 
 
-def _rare_gain(score: str):
-    def of_world(rows: list[Row]) -> float:
-        at = [{"tokens": "fewest", "stratum": stratum} for stratum in ("q1", "q2")]
-        return float(np.mean([f1(rows, score, **a) - f1(rows, **a) for a in at]))
-
-    return of_world
-
-
-def _decoder_gain(t: str, sign: float):
-    def of_world(rows: list[Row]) -> float:
-        decoder = f1(rows, ALIGNED, t=t)
-        return sign * (decoder - f1(rows, t=t))
-
-    return of_world
-
-
-def _both_wrong(rows: list[Row]) -> float:
-    return 1 - number(rows, "precision", "pearson_and_cosine", t="1")
-
-
-def _assignment_recall(rows: list[Row]) -> float:
-    return number(rows, "recall", solver="assignment") - number(rows, "recall")
-
-
-def _junk(rows: list[Row]) -> float:
-    dustbin = number(rows, "precision", solver="assignment_dustbin")
-    return dustbin - number(rows, "precision", solver="assignment_forced")
-
-
-def _pre_loss(rows: list[Row]) -> float:
-    lost = {arm: f1(rows, arm=arm) - f1(rows, PRE, arm=arm) for arm in ("plain", "crowded")}
-    return lost["crowded"] - lost["plain"]
-
-
-def _pre_published(rows: list[Row]) -> float:
-    at = {"solver": "argmax", "threshold": "published"}
-    return number(rows, "precision", **at) - number(rows, "precision", PRE, **at)
-
-
-def _kin(rows: list[Row]) -> float:
-    return number(rows, "kin_share_of_wrong", solver="argmax", arm="trees")
-
-
-def _training(rows: list[Row]) -> float:
-    return number(rows, "precision", rung="encoder") - number(rows, "precision")
-
-
-def _claim(
-    name: str,
-    statement: str,
-    quantity: str,
-    of_world: Callable[[list[Row]], float],
-    **options: Any,
-) -> Claim:
-    return Claim(name, statement, quantity, by_world(of_world), **options)
+def _claim(name: str, statement: str, of: Quantity | None = None, **options: Any) -> Claim:
+    quantity = of or SUBJECTS[name].at(SUBJECTS[name].title, condition=TRAINED)
+    return Claim(name, statement, quantity, **options)
 
 
 _MORE = "Worlds with steeper frequency laws, wider SAEs, or more worlds."
@@ -134,9 +84,6 @@ CLAIMS = (
         "H6a few",
         "The best partner by code correlation above .1 is wrong more often than right for latents "
         "with at most 20 firings.",
-        "share of wrong pairs, best correlation > .1, latents of A with 1 to 20 firings in the "
-        "fewest tokens",
-        _few_wrong("fewest"),
         smallest_effect=0.5,
         margin=0.3,
         changes="Wider SAEs, among whose latents the best of many by chance correlates more.",
@@ -144,8 +91,6 @@ CLAIMS = (
     _claim(
         "H6a many",
         "With about a hundred times the tokens the rarest quarter is matched almost without error.",
-        "share of wrong pairs of the rarest quarter, mutual nearest above chance, most tokens",
-        _few_wrong("most"),
         smallest_effect=0.1,
         margin=0.05,
         kind="equivalent",
@@ -154,8 +99,6 @@ CLAIMS = (
     _claim(
         "H6b z",
         "Among few tokens the plain hypergeometric z matches the rarer half better than Pearson.",
-        "F1 by z less F1 by Pearson, rarer half, fewest tokens, each above its own chance level",
-        _rare_gain("hypergeometric_z_plain"),
         smallest_effect=0.03,
         margin=0.01,
         changes=_MORE,
@@ -163,8 +106,6 @@ CLAIMS = (
     _claim(
         "H6b phi",
         "Among few tokens phi matches the rarer half better than Pearson.",
-        "F1 by phi less F1 by Pearson, rarer half, fewest tokens, each above its own chance level",
-        _rare_gain("phi"),
         smallest_effect=0.03,
         margin=0.01,
         changes=_MORE,
@@ -172,8 +113,6 @@ CLAIMS = (
     _claim(
         "H6b decoder",
         "Where geometry is shared (t = 1), aligned decoder cosine matches better than activations.",
-        "F1 by aligned cosine less F1 by Pearson, mutual nearest, t = 1",
-        _decoder_gain("1", 1.0),
         smallest_effect=0.02,
         margin=0.01,
         changes="Fewer tokens, which cost activations but not directions.",
@@ -181,8 +120,6 @@ CLAIMS = (
     _claim(
         "H6b activation",
         "Where geometry is not shared (t = 0), activations match better than directions.",
-        "F1 by Pearson less F1 by aligned cosine, mutual nearest, t = 0",
-        _decoder_gain("0", -1.0),
         smallest_effect=0.3,
         margin=0.1,
         changes="Nothing short of a common direction for every common feature.",
@@ -190,8 +127,6 @@ CLAIMS = (
     _claim(
         "H6b both",
         "Pairs on which activations and aligned directions agree are right (t = 1).",
-        "share of wrong pairs among those that both name, mutual nearest, t = 1",
-        _both_wrong,
         smallest_effect=0.04,
         margin=0.02,
         kind="equivalent",
@@ -200,8 +135,6 @@ CLAIMS = (
     _claim(
         "H6c recall",
         "Optimal assignment finds no more than mutual nearest neighbours above the same threshold.",
-        "recall of assignment less recall of mutual nearest, most tokens",
-        _assignment_recall,
         smallest_effect=0.02,
         margin=0.01,
         kind="equivalent",
@@ -210,8 +143,6 @@ CLAIMS = (
     _claim(
         "H6c junk",
         "Assignment that must pair everybody is less precise than one with a dustbin.",
-        "precision of assignment with a dustbin less precision without a threshold",
-        _junk,
         smallest_effect=0.05,
         margin=0.02,
         changes="SAEs without artefacts on models with equal features: nobody is left over.",
@@ -219,8 +150,6 @@ CLAIMS = (
     _claim(
         "H6d crowding",
         "What pre-activations lose against codes grows with superposition.",
-        "(F1 by codes less F1 by pre-activations) in half the dimensions, less the same in all",
-        _pre_loss,
         smallest_effect=0.03,
         margin=0.01,
         changes="More tokens for pre-activations, of which only the first 8,192 are read.",
@@ -228,8 +157,6 @@ CLAIMS = (
     _claim(
         "H6d published",
         "At the published threshold of .1 pre-activations are matched less precisely than codes.",
-        "precision by codes less precision by pre-activations, best correlation > .1",
-        _pre_published,
         smallest_effect=0.05,
         margin=0.02,
         changes="A threshold at each score's own chance level, where the difference is smaller.",
@@ -237,8 +164,6 @@ CLAIMS = (
     _claim(
         "H6e",
         "In worlds with trees, wrong pairs are mostly relatives.",
-        "share of relatives among pairs of two different features, best correlation above chance",
-        _kin,
         smallest_effect=0.5,
         margin=0.3,
         changes="Truth by direction alone: firing merges relatives before they can be confused.",
@@ -246,8 +171,7 @@ CLAIMS = (
     _claim(
         "ladder",
         "Training costs the matcher more than an encoder that nobody trained does.",
-        "precision on true directions behind a TopK encoder less precision on trained SAEs",
-        _training,
+        _STEP,
         smallest_effect=0.05,
         margin=0.02,
         changes="SAEs that find nearly all features: their artefacts are what is mismatched.",

@@ -10,6 +10,10 @@ import numpy as np
 from synthsae_jax.matching import Matching
 from synthsae_jax.matching.kin import related
 
+KIN = "kin_share_of_wrong"
+METRICS = ("precision", "recall", "accuracy_given_recovery", KIN)
+Pairs = tuple[np.ndarray, np.ndarray]  # rows and columns, int [m] each
+
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
@@ -21,7 +25,7 @@ class Quality:
     kin: int = 0  # of these, relatives
     findable: int = 0  # matched pairs whose latent of A has a partner in B
     features: int = 0  # features that both SAEs track
-    found: int = 0  # of these, those with a right pair
+    recovered: int = 0  # of these, those with a right pair
 
     def __add__(self, other: Quality) -> Quality:
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
@@ -31,25 +35,22 @@ class Quality:
     def numbers(self) -> dict[str, float]:
         """Precision, recall and the rest, as `match_report` defines them; NaN where undefined."""
         ratio = lambda part, whole: part / whole if whole else math.nan
-        precision, recall = ratio(self.right, self.matched), ratio(self.found, self.features)
-        silent = self.features > 0 and self.found == 0
-        f1 = 0.0 if silent else ratio(2 * precision * recall, precision + recall)
-        return {
-            "precision": precision,
-            "recall": recall,
-            "f1": f1,
-            "accuracy_given_recovery": ratio(self.right, self.findable),
-            "kin_share_of_wrong": ratio(self.kin, self.wrong),
-        }
+        values = (
+            ratio(self.right, self.matched),
+            ratio(self.recovered, self.features),
+            ratio(self.right, self.findable),
+            ratio(self.kin, self.wrong),
+        )
+        return dict(zip(METRICS, values, strict=True))
 
 
-def pairs_of(found: Matching) -> tuple[np.ndarray, np.ndarray]:
+def pairs_of(m: Matching) -> Pairs:
     """Rows and columns of the pairs that are matched."""
-    valid = np.asarray(found.valid)
-    return np.asarray(found.row)[valid], np.asarray(found.col)[valid]
+    valid = np.asarray(m.valid)
+    return np.asarray(m.row)[valid], np.asarray(m.col)[valid]
 
 
-def common(one: Matching, other: Matching) -> tuple[np.ndarray, np.ndarray]:
+def common(one: Matching, other: Matching) -> Pairs:
     """The pairs that two matchings agree on."""
     both = set(zip(*(v.tolist() for v in pairs_of(one)))) & set(
         zip(*(v.tolist() for v in pairs_of(other)))
@@ -59,7 +60,7 @@ def common(one: Matching, other: Matching) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quality(
-    pairs: tuple[np.ndarray, np.ndarray],
+    pairs: Pairs,
     truth_a: np.ndarray,
     truth_b: np.ndarray,
     parent: np.ndarray,
@@ -69,7 +70,7 @@ def quality(
     row, col = pairs
     if inside is not None:
         row, col = row[inside[row]], col[inside[row]]
-    here = truth_a if inside is None else np.where(inside, truth_a, -1)
+    of_stratum = truth_a if inside is None else np.where(inside, truth_a, -1)
     a, b = truth_a[row], truth_b[col]
     right = (a >= 0) & (a == b)
     wrong = (a >= 0) & (b >= 0) & (a != b)
@@ -80,6 +81,6 @@ def quality(
         wrong=int(wrong.sum()),
         kin=int(related(parent, a[wrong], b[wrong]).sum()),
         findable=int(np.isin(a, both).sum()),
-        features=np.intersect1d(both, here[here >= 0]).size,
-        found=np.unique(a[right]).size,
+        features=np.intersect1d(both, of_stratum[of_stratum >= 0]).size,
+        recovered=np.unique(a[right]).size,
     )
