@@ -41,7 +41,6 @@ PAGES = {
     "report.evolution_page",
     "report.overfitting_page",
     "report.partial_page",
-    "report.proxies_page",
     "report.realism_page",
     "report.transfer_page",
 }

@@ -170,11 +170,11 @@ def table_of(
     note: str = "",
     digits: int | None = None,
 ) -> tables.Table | None:
-    """Estimates as a table; rows of which nothing was observed are left out, None where all are.
+    """Estimates as a table; rows and columns of which nothing was observed are left out.
 
-    An estimate that rests on a part of its observations, or is defined in a part of its worlds,
-    says on how many; why one is undefined stands below. `digits` None: shares in per cent, others
-    with two.
+    None where that is all of them. An estimate that rests on a part of its observations, or is
+    defined in a part of its worlds, says on how many; why one is undefined stands below. `digits`
+    None: shares in per cent, others with two.
     """
     estimates = {
         label: [c for c in line if isinstance(c, Estimate)] for label, line in lines.items()
@@ -182,12 +182,15 @@ def table_of(
     shown = {n: line for n, line in lines.items() if not all(e.absent for e in estimates[n])}
     if not shown:
         return None
+    unseen = lambda cell: isinstance(cell, Estimate) and cell.absent
+    seen = [not all(map(unseen, column)) for column in zip(*shown.values(), strict=True)]
+    distinct = [name for name, shows in zip(_distinct_heads(heads), seen, strict=True) if shows]
     reasons: dict[str, str] = {}
-    distinct = _distinct_heads(heads)
     records = []
     for label, line in shown.items():
-        cells = [_printed(cell, digits, reasons) for cell in line]
-        records.append({head: label, **dict(zip(distinct, cells, strict=True))})
+        cells = (c for c, shows in zip(line, seen, strict=True) if shows)
+        printed = [_printed(cell, digits, reasons) for cell in cells]
+        records.append({head: label, **dict(zip(distinct, printed, strict=True))})
     below = [f"({letter}) {reason}." for reason, letter in reasons.items()]
     rests = _rests([estimates[label] for label in shown])
     text = " ".join(part for part in (note, rests, *below) if part)

@@ -123,6 +123,10 @@ class Quantity:
     # the instance within the one
     units: tuple[str, ...] = ("world_seed",)
     undefined: str = ""  # why `of_world` may give none although observations have values
+    # {unit: values of each need} -> {unit: number}, where a unit's number takes the others' too
+    of_units: Callable[[Mapping[Hashable, Sequence[Values]]], Mapping[Hashable, float]] | None = (
+        None
+    )
 
     @property
     def names(self) -> tuple[Name, ...]:
@@ -328,9 +332,11 @@ class Observed:
         parts = [self._by_unit(need, units_of) for need in quantity.needs]
         units = dict.fromkeys(unit for part in parts for unit in part)
         nothing = Values((), ())
-        by_unit: dict[Hashable, float] = {}
-        for unit in units:
-            by_unit[unit] = float(quantity.of_world(*(p.get(unit, nothing) for p in parts)))
+        values_of = {unit: [part.get(unit, nothing) for part in parts] for unit in units}
+        if quantity.of_units is not None:
+            by_unit = dict(quantity.of_units(values_of))
+        else:
+            by_unit = {unit: float(quantity.of_world(*v)) for unit, v in values_of.items()}
         every = [values for part in parts for values in part.values()]
         met: dict[Any, bool] = {}
         for i, (need, part) in enumerate(zip(quantity.needs, parts, strict=True)):

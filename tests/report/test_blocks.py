@@ -66,6 +66,10 @@ def test_rows_of_arms_that_did_not_run_are_left_out_of_differences():
     arms = {name: {"condition": name} for name in ("high", "missing")}
     (table,) = Grid("arm", arms, (less,), digits=1).draw(reader(rows)).tables
     assert table.rows == (("high", "0.2"),)
+    # and so are their columns
+    both = [less.at(name, condition=name) for name in arms]
+    (table,) = Listing("of", tuple(arms), {"score": both}, digits=1).draw(reader(rows)).tables
+    assert (table.header, table.rows) == (("of", "high"), (("score", "0.2"),))
     missing = reader(rows).estimate(less, {"condition": "missing"})
     assert (missing.absent, missing.reason) == (True, "a part of it was not observed")
     assert reader([]).estimate(less).reason == "nothing was observed"

@@ -42,6 +42,18 @@ def test_needs_may_stand_for_each_other():
     assert one.over([row("good", 0.5, variant="n=99")]).value == 0.5
 
 
+def test_a_units_number_may_take_the_others():
+    def less_the_others(by_unit):
+        means = {unit: values[0].mean() for unit, values in by_unit.items()}
+        rest = lambda unit: sum(m for other, m in means.items() if other != unit)
+        return {unit: mean - rest(unit) for unit, mean in means.items()}
+
+    apart = dataclasses.replace(GOOD, of_units=less_the_others)
+    estimate = apart.over([row("good", float(w), world=w) for w in (1, 2, 3)])
+    assert estimate.by_unit == {1: -4.0, 2: -2.0, 3: 0.0}
+    assert (estimate.value, estimate.defined) == (-2.0, 3)
+
+
 def test_worlds_count_once_however_many_observations():
     rows = [row("good", v, world=0, run=str(v)) for v in (0.0, 1.0, 0.5)]
     rows += [row("good", 1.0, world=1), row("good", None, world=2)]

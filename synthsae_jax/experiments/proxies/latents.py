@@ -11,23 +11,19 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax import matching
+from synthsae_jax.experiments.proxies.setting import (
+    CORRELATION,
+    CREDENCE,
+    DECODER,
+    FROM_SEEDS,
+    SAME_CODE,
+    SAME_COSINE,
+)
 from synthsae_jax.matching.universality import universality_credence
-from synthsae_jax.suite.study import Subject
+from synthsae_jax.numerics import unit_rows
+from synthsae_jax.suite.reading import Subject
 
 Csr = sparse.csr_matrix
-SAME_COSINE, SAME_CODE = 0.7, 0.5
-PROXIES = (
-    "reappearance_decoder",
-    "reappearance_codes",
-    "best_cosine",
-    "best_correlation",
-    "cycle",
-    "encoder_decoder",
-    "firing_rate",
-    "universality_credence",
-    "best_correlation_architectures",
-    "best_correlation_models",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,62 +46,62 @@ class Seen:
         return self.fired > 0
 
 
-def latent_proxies(
-    group: Sequence[Seen], others: Sequence[Seen], models: Sequence[Seen]
-) -> list[dict[str, np.ndarray]]:
-    """Per SAE of a group of seeds, every proxy [L]; NaN where it has none.
-
-    `others` are SAEs of other architectures on the same model, `models` SAEs on another model.
-    """
-    r = {(a, b): _pearson(x, y) for a, x in enumerate(group) for b, y in enumerate(group) if a < b}
-    r |= {(b, a): s.T for (a, b), s in r.items()}
+def seed_proxies(group: Sequence[Seen]) -> dict[str, list[np.ndarray]]:
+    """Every proxy of `FROM_SEEDS`, [L] per SAE of a group of seeds; NaN where it has none."""
+    pairs = [(a, b) for a in range(len(group)) for b in range(a + 1, len(group))]
+    r = {(a, b): _pearson(group[a], group[b]) for a, b in pairs}
+    r |= {(b, a): scores.T for (a, b), scores in r.items()}
     believed = universality_credence([seen.latents for seen in group])
-    found = []
+    each = []
     for a, seen in enumerate(group):
         rest = [b for b in range(len(group)) if b != a]
         by_cosine = [_by_cosine(seen, group[b]) for b in rest]
-        found.append(
+        each.append(
             {
-                "reappearance_decoder": np.mean([same for _, same in by_cosine], 0),
-                "best_cosine": np.mean([best for best, _ in by_cosine], 0),
+                DECODER: np.mean([same for _, same in by_cosine], 0),
                 "reappearance_codes": np.mean([_mutual(r[a, b]) for b in rest], 0),
-                "best_correlation": np.mean([_best(r[a, b]) for b in rest], 0),
+                "best_cosine": np.mean([best for best, _ in by_cosine], 0),
+                CORRELATION: np.mean([_best(r[a, b]) for b in rest], 0),
                 "cycle": _cycles(r, a, rest),
                 "encoder_decoder": _encoder_decoder(seen.subject),
                 "firing_rate": seen.fired / seen.latents.shape[0],
-                "universality_credence": believed[a].reappearance,
-                "best_correlation_architectures": _witnesses(seen, others),
-                "best_correlation_models": _witnesses(seen, models),
+                CREDENCE: believed[a].reappearance,
             }
         )
-    return found
+    return {name: [of[name] for of in each] for name in FROM_SEEDS}
 
 
-def sae_proxies(
-    group: Sequence[Seen], latents: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, float]:
-    """Per setting, the mean of each proxy over living latents, and what an SAE's loss says."""
+def witnessed(group: Sequence[Seen], others: Sequence[Seen]) -> list[np.ndarray]:
+    """Mean best correlation with the latents of other SAEs, [L] per SAE; NaN without others."""
+    if not others:
+        return [np.full(seen.fired.size, math.nan) for seen in group]
+    return [np.mean([_best(_pearson(seen, other)) for other in others], 0) for seen in group]
+
+
+def of_saes(group: Sequence[Seen], proxies: Mapping[str, Sequence[np.ndarray]]) -> dict[str, float]:
+    """Of a setting, the mean of each proxy over living latents, and what an SAE's loss says."""
     alive = np.concatenate([seen.alive for seen in group])
-    found = {}
-    for name in PROXIES:
-        values = np.concatenate([of[name] for of in latents])[alive]
+    means = {}
+    for name, of_each in proxies.items():
+        values = np.concatenate(of_each)[alive]
         known = values[np.isfinite(values)]
-        found[name] = float(known.mean()) if known.size else math.nan
-    cosines = [_assigned(a, b) for i, a in enumerate(group) for j, b in enumerate(group) if i < j]
+        means[name] = float(known.mean()) if known.size else math.nan
+    mean = lambda name: float(np.mean([seen.numbers[name] for seen in group]))
+    cosines = [_assigned(a, b) for i, a in enumerate(group) for b in group[i + 1 :]]
     return {
-        **found,
+        **means,
         "pw_mcc": float(np.mean(cosines)),
-        "explained_variance": float(np.mean([s.numbers["explained_variance"] for s in group])),
-        "low_l0": -float(np.mean([s.numbers["l0"] for s in group])),
+        "explained_variance": mean("explained_variance"),
+        "low_l0": -mean("l0"),
         "alive": float(alive.mean()),
+        "f1": mean("f1"),
     }
 
 
 def _pearson(a: Seen, b: Seen) -> np.ndarray:
-    found = matching.scores_from_codes(("activation_pearson",), a.latents, b.latents)
-    scores = found["activation_pearson"]
+    scores = matching.scores_from_codes(("activation_pearson",), a.latents, b.latents)
     # a dead latent correlates with nothing
-    return np.where(np.isfinite(scores), scores, -1.0)
+    return np.where(np.isfinite(scores["activation_pearson"]), scores["activation_pearson"], -1.0)
 
 
 def _best(scores: np.ndarray) -> np.ndarray:
@@ -118,29 +114,28 @@ def _mutual(scores: np.ndarray) -> np.ndarray:
     return (back[to] == rows) & (scores[rows, to] >= SAME_CODE)
 
 
+def _cosine(a: Seen, b: Seen) -> np.ndarray:
+    return np.asarray(matching.score("decoder_cosine", a.subject.decoder, b.subject.decoder))
+
+
 def _by_cosine(a: Seen, b: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Best cosines [L], and who has a partner of cosine .7 in the optimal assignment."""
-    cosine = np.asarray(matching.score("decoder_cosine", a.subject.decoder, b.subject.decoder))
-    cosine = np.where(a.alive[:, None] & b.alive[None], cosine, np.nan)
-    found = matching.solve("assignment", cosine, SAME_COSINE)
+    cosine = np.where(a.alive[:, None] & b.alive[None], _cosine(a, b), np.nan)
+    m = matching.solve("assignment", cosine, SAME_COSINE)
     same = np.zeros(len(cosine), bool)
-    same[np.asarray(found.row)[np.asarray(found.valid)]] = True
+    same[np.asarray(m.row)[np.asarray(m.valid)]] = True
     return np.where(np.isfinite(cosine), cosine, 0).max(1), same
 
 
 def _assigned(a: Seen, b: Seen) -> float:
-    cosine = np.asarray(matching.score("decoder_cosine", a.subject.decoder, b.subject.decoder))
-    found = matching.solve("assignment", cosine)
-    return float(np.asarray(found.score)[np.asarray(found.valid)].mean())
+    m = matching.solve("assignment", _cosine(a, b))
+    return float(np.asarray(m.score)[np.asarray(m.valid)].mean())
 
 
 def _cycles(r: Mapping[tuple[int, int], np.ndarray], a: int, rest: Sequence[int]) -> np.ndarray:
-    """Share of the ways round two others that come back to the latent; NaN without two others."""
-    ways = [(b, c) for b in rest for c in rest if b != c]
-    if not ways:
-        return np.full(len(r[a, rest[0]]), math.nan)
+    """Share of the ways round two others that come back to the latent, [L]."""
     back = []
-    for b, c in ways:
+    for b, c in ((b, c) for b in rest for c in rest if b != c):
         there = r[b, c].argmax(1)[r[a, b].argmax(1)]
         back.append(r[c, a].argmax(1)[there] == np.arange(len(r[a, b])))
     return np.mean(back, 0)
@@ -149,12 +144,4 @@ def _cycles(r: Mapping[tuple[int, int], np.ndarray], a: int, rest: Sequence[int]
 def _encoder_decoder(subject: Subject) -> np.ndarray:
     if subject.encoder is None:
         return np.full(len(subject.decoder), math.nan)
-    norm = lambda v: np.maximum(np.linalg.norm(v, axis=1), 1e-30)
-    dot = (subject.encoder * subject.decoder).sum(1)
-    return dot / (norm(subject.encoder) * norm(subject.decoder))
-
-
-def _witnesses(seen: Seen, others: Sequence[Seen]) -> np.ndarray:
-    if not others:
-        return np.full(seen.fired.size, math.nan)
-    return np.mean([_best(_pearson(seen, other)) for other in others], 0)
+    return np.asarray((unit_rows(subject.encoder) * unit_rows(subject.decoder)).sum(1))
