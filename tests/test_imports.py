@@ -40,7 +40,6 @@ PAGES = {
     "report.engineering_page",
     "report.evolution_page",
     "report.overfitting_page",
-    "report.partial_page",
     "report.realism_page",
     "report.transfer_page",
 }

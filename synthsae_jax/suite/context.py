@@ -161,7 +161,7 @@ class Context:
         sae: saes.SAE | None = None,
         config: TrainConfig | None = None,
         width: int | None = None,
-        target_l0: float | None = None,
+        target_l0: float | np.ndarray | None = None,
         init_seeds: np.ndarray | None = None,
         data_seeds: np.ndarray | None = None,
         **options: Any,
@@ -170,17 +170,20 @@ class Context:
 
         `views` are instances of `world`; `seen_as` those in whose stream the SAEs are read later,
         where that is another (a twin registry). Without `sae` and `config` the architecture's
-        recipe at the target L0 is taken. Seeds None: own init and own stream for every run.
-        Models are numbered from `first` among the cell's, or by `numbers`.
+        recipe at the target L0 is taken; with an `sae` of a penalty it is what training steers to,
+        [models, runs] if runs differ. Seeds None: own init and own stream for every run. Models
+        are numbered from `first` among the cell's, or by `numbers`.
         `options` go to `training.train`.
         """
         runs = self.scale.seeds if runs is None else runs
         label = label or name
         dim = views[0].dictionary.shape[-1]
         if sae is None:
-            l0 = target_l0 or self.target_l0
+            l0 = self.target_l0 if target_l0 is None else float(target_l0)
             made = recipe(name, dim, width or self.d_sae, l0, config or self.config)
             sae, config = made.sae, made.config
+        elif target_l0 is not None:
+            options["target_l0"] = target_l0
         config = config or self.config
         seeds = self.seeds(len(views), runs, first)
         result = train(

@@ -24,10 +24,10 @@ from synthsae_jax.experiments.engineering.training import (
     Side,
     Workshop,
 )
-from synthsae_jax.experiments.partial.joint import calls, relative
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite import table
+from synthsae_jax.suite.joint import calls, relative
 from synthsae_jax.suite.pair import TRUTH
 from synthsae_jax.suite.study import (
     Pair,

@@ -10,48 +10,42 @@ import numpy as np
 
 from synthsae_jax import saes
 from synthsae_jax.matching import TruthSweep
-from synthsae_jax.suite import table
-from synthsae_jax.suite.study import Number, Study, Subject, Trained, subjects
-from synthsae_jax.training import train
-from synthsae_jax.worlds import join, stack
+from synthsae_jax.suite.context import Context, Trained
+from synthsae_jax.suite.joint import calls, relative
+from synthsae_jax.suite.observation import Number
+from synthsae_jax.suite.reading import Subject
+from synthsae_jax.worlds import join
 from synthsae_jax.worlds.family import Family
 
-JOINT = ("crosscoder", "crosscoder_l1", "universal")
-# published readings of a latent's share in the decoder norms of the second model
-EXCLUSIVE = 0.1  # below it, or above one less it: of one model alone
-SHARED = (0.4, 0.6)
 # The firing says which feature a latent is, and not its direction: a latent that writes into one
 # model alone is at most .7 from a shared feature's joined direction, and would go uncounted
 JOINT_TRUTH = ("functional", 0.5)
-NUMBERS = ("false_exclusive", "false_shared", "declared", "tracked", "n_shared", "n_exclusive")
 
 
-def train_joint(study: Study, family: Family, name: str, width: int, first: int) -> Trained:
+def train_joint(context: Context, family: Family, name: str, first: int) -> Trained:
     """One run per condition on A and B side by side, `subjects[i][0]`; models from `first` on.
 
     Both are seen in the twin registry, so what only one of them has fires by itself. The target
     L0 grows with the union of features: `(2 - shared)` times one model's.
     """
     joined = [join([family.reference, b]) for b in family.instances[1:]]
-    l0 = study.target_l0 * np.array([[2.0 - c.shared] for c in family.conditions])
-    dim, config = joined[0].dictionary.shape[-1], study.config
-    penalty = saes.architectures[name].penalty
-    if penalty is None:
-        sae = saes.build(name, d_in=dim, d_sae=width, k=study.target_l0, n_models=2)
-        given: dict[str, Any] = {"hyper": dataclasses.replace(sae.hyper, k=l0)}
+    l0 = context.target_l0 * np.array([[2.0 - c.shared] for c in family.conditions])
+    config = context.config
+    sizes = {
+        "d_in": joined[0].dictionary.shape[-1],
+        "d_sae": context.scale.joint_width,
+        "n_models": 2,
+    }
+    by_run: dict[str, Any]
+    if saes.architectures[name].penalty is None:
+        sae = saes.build(name, k=context.target_l0, **sizes)
+        by_run = {"hyper": dataclasses.replace(sae.hyper, k=l0)}
     else:
-        steps = config.n_steps // 5
-        sae = saes.build(name, d_in=dim, d_sae=width, n_models=2, l1_warm_up_steps=steps)
-        config = dataclasses.replace(config, target_l0=study.target_l0)
-        given = {"target_l0": l0}
-    seeds = study.seeds(len(joined), 1, first)
-    registry = family.registry("factors")
-    result = train(registry, stack(joined), sae, config, init_seeds=seeds, data_seed=seeds, **given)
-    columns = [
-        [table.run_columns(study.shared, result, study.number(first + i), i, 0)]
-        for i in range(len(joined))
-    ]
-    return Trained(subjects(name, result, joined), result, columns)
+        sae = saes.build(name, l1_warm_up_steps=config.n_steps // 5, **sizes)
+        config = dataclasses.replace(config, target_l0=context.target_l0)
+        by_run = {"target_l0": l0}
+    world = family.registry("factors")
+    return context.train(name, world, joined, first=first, sae=sae, config=config, **by_run)
 
 
 def joint_numbers(
@@ -64,33 +58,36 @@ def joint_numbers(
     `false_shared` the share read as shared. `declared` = S / (S + E / 2) with S and E the living
     latents read as shared and as exclusive: it is |A and B| / |A| where readings are right.
     """
-    share = relative(subject)
-    called = calls(share)
-    found = truth.of(*JOINT_TRUTH)
-    tracks = alive & (found >= 0)
+    called = calls(relative(subject))
+    features = truth.of(*JOINT_TRUTH)
+    tracks = alive & (features >= 0)
     both, one = present[0] & present[1], present[0] ^ present[1]
-    of_both, of_one = tracks & both[found], tracks & one[found]
-    n_shared = float((alive & called["shared"]).sum())
-    n_exclusive = float((alive & called["exclusive"]).sum())
-    ratio = lambda part, whole: float(part) / float(whole) if whole else math.nan
-    values = {
-        "false_exclusive": ratio((of_both & called["exclusive"]).sum(), of_both.sum()),
-        "false_shared": ratio((of_one & called["shared"]).sum(), of_one.sum()),
-        "declared": ratio(n_shared, n_shared + n_exclusive / 2),
-        "tracked": ratio(tracks.sum(), alive.sum()),
-        "n_shared": n_shared,
-        "n_exclusive": n_exclusive,
-    }
-    why = "no living latent is read so, or tracks such a feature"
-    return [Number(subject.label, name, value, why) for name, value in values.items()]
+    of_both, of_one = tracks & both[features], tracks & one[features]
+    n_shared = (alive & called["shared"]).sum()
+    n_exclusive = (alive & called["exclusive"]).sum()
 
+    def ratio(metric: str, part: float, whole: float, why: str) -> Number:
+        value = float(part) / float(whole) if whole else math.nan
+        return Number(subject.label, metric, value, why)
 
-def relative(subject: Subject) -> np.ndarray:
-    """The second model's share in each latent's decoder norms, [L]; NaN for a zero row."""
-    return np.asarray(saes.relative_norms(subject.run[0], 2))[..., 1]
-
-
-def calls(share: np.ndarray) -> dict[str, np.ndarray]:
-    """Latents by the published reading of their share; what lies between is called neither."""
-    exclusive = (share < EXCLUSIVE) | (share > 1 - EXCLUSIVE)
-    return {"shared": (share >= SHARED[0]) & (share <= SHARED[1]), "exclusive": exclusive}
+    return [
+        ratio(
+            "false_exclusive",
+            (of_both & called["exclusive"]).sum(),
+            of_both.sum(),
+            "no living latent tracks a feature of both models",
+        ),
+        ratio(
+            "false_shared",
+            (of_one & called["shared"]).sum(),
+            of_one.sum(),
+            "no living latent tracks a feature of one model alone",
+        ),
+        ratio(
+            "declared",
+            n_shared,
+            n_shared + n_exclusive / 2,
+            "no living latent is read as shared or as exclusive",
+        ),
+        ratio("tracked", tracks.sum(), alive.sum(), "all latents are dead"),
+    ]
