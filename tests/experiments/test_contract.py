@@ -64,14 +64,14 @@ def recorded(design):
     return dataclasses.replace(design, measure=measure), contexts
 
 
-def misspelt_need(need):
-    return dataclasses.replace(need, metric=need.metric + "e")
-
-
-def with_claim(design, **changes):
-    first = design.claims[0]
-    claim = dataclasses.replace(first, quantity=dataclasses.replace(first.quantity, **changes))
+def claiming(design, quantity):
+    claim = dataclasses.replace(design.claims[0], quantity=quantity)
     return dataclasses.replace(design, claims=(claim, *design.claims[1:]))
+
+
+def first_need(design):
+    """What the first claim reads, wherever it is: the smallest cells need not have its arm."""
+    return dataclasses.replace(design.claims[0].quantity.needs[0], where=(), beside=())
 
 
 def measuring(design, change):
@@ -93,14 +93,12 @@ def renamed(observations):
 
 
 PLANTED = {
-    "a claim reads a misspelt number": lambda design: with_claim(
-        design, needs=tuple(map(misspelt_need, design.claims[0].quantity.needs))
+    "a claim reads a misspelt number": lambda design: claiming(
+        design, number(first_need(design).metric + "e", first_need(design).variant)
     ),
-    "a claim reads a value that no arm has": lambda design: with_claim(
+    "a claim reads a value that no arm has": lambda design: claiming(
         design,
-        needs=tuple(n.at((("condition", ("rotatde",)),)) for n in number("x").needs)
-        + design.claims[0].quantity.needs,
-        of_world=lambda extra, *rest: design.claims[0].quantity.of_world(*rest),
+        number(first_need(design).metric, first_need(design).variant, condition="rotatde"),
     ),
     "a number is misspelt where it is measured": lambda design: measuring(design, renamed),
     "an observation of a level is lost": lambda design: measuring(
