@@ -41,7 +41,6 @@ PAGES = {
     "report.evolution_page",
     "report.overfitting_page",
     "report.realism_page",
-    "report.transfer_page",
 }
 GROUND = {
     "errors",

@@ -117,6 +117,7 @@ class Grid:
     title: str = ""
     note: str = ""
     digits: int | None = None  # None: shares in per cent, others with two
+    if_any: Sequence[Quantity] = ()  # a row needs an observation of one of these; (): of any column
 
     def quantities(self) -> Sequence[Quantity]:
         """What it reads."""
@@ -127,6 +128,7 @@ class Grid:
         lines = {
             reader.name(label): [reader.estimate(q, where) for q in self.columns]
             for label, where in self.rows.items()
+            if not self.if_any or not all(reader.estimate(q, where).absent for q in self.if_any)
         }
         heads = [q.title for q in self.columns]
         return _drawn_table(self.head, heads, lines, self.title, self.note, self.digits)
@@ -451,6 +453,7 @@ class Dots:
     name: str
     marks: Sequence[Mark]
     caption: str
+    limits: Mapping[str, tuple[float, float]] | None = None  # of panels
 
     def quantities(self) -> Sequence[Quantity]:
         """What it reads."""
@@ -462,7 +465,9 @@ class Dots:
         records = [record for record in drawn if record is not None]
         if not records:
             return Drawn()
-        plot = dots.dot_plot(records, "group", width=reader.width, names=reader.names)
+        plot = dots.dot_plot(
+            records, "group", width=reader.width, limits=self.limits, names=reader.names
+        )
         return _figure(plot, self.caption, self.name, records)
 
 

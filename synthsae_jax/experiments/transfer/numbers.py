@@ -10,12 +10,14 @@ import numpy as np
 
 from synthsae_jax import matching
 from synthsae_jax.matching import PairCounts
-from synthsae_jax.suite.study import Number
+from synthsae_jax.suite.observation import Number
 
+EV = "explained_variance"
 # what a transfer is judged by: samples until it is as good as from scratch in this
-GOALS = ("explained_variance", "f1", "mcc")
+GOALS = (EV, "f1", "mcc")
 SAME = 0.5  # correlation of codes from which an artefact counts as the same
 DECLARED = 0.1  # the published threshold
+NO_TARGET = "from scratch there is no value on this model, so that there is nothing to reach"
 
 
 class Goal(NamedTuple):
@@ -49,10 +51,10 @@ def samples_to_target(
     """
     x = np.asarray(samples, float) + cost
     y = np.asarray(values, float)
-    there = np.flatnonzero(y >= target)
-    if not there.size:
+    above = np.flatnonzero(y >= target)
+    if not above.size:
         return Reached(float(x[-1]), False)
-    at = int(there[0])
+    at = int(above[0])
     if at == 0 or not math.isfinite(y[at - 1]):
         return Reached(float(x[at]), True)
     part = (target - y[at - 1]) / (y[at] - y[at - 1])
@@ -66,47 +68,58 @@ def saving_numbers(
     goals: Mapping[str, Goal],
     cost: float,
     least: float,
-) -> list[Number]:
-    """Samples to target, saving = 1 - samples / scratch's, and whether the target was reached.
+) -> Iterator[Number]:
+    """saving = 1 - samples to target / scratch's; and whether explained variance reached it.
 
-    Where it was not, both say what it comes to if it is reached right after the last budget: the
-    saving is at most that.
+    Where a target was not reached, the saving is what it comes to if it is reached right after the
+    last budget: at most that. Undefined where from scratch there is no target.
     """
-    numbers = []
     for name in GOALS:
         goal = goals[name]
-        found = samples_to_target(budgets, values[name], goal.target, cost, least)
-        saving = 1 - found.samples / goal.samples if goal.samples else math.nan
-        why = "from scratch the target has no samples"
-        numbers += [
-            Number(name, "samples_to_target", found.samples),
-            Number(name, "saving", saving, why),
-            Number(name, "reached", float(found.reached)),
-        ]
-    return numbers
+        to_target = samples_to_target(budgets, values[name], goal.target, cost, least)
+        # a NaN compares as never reached, which is no measurement
+        there = math.isfinite(goal.target) and goal.samples > 0
+        saving = 1 - to_target.samples / goal.samples if there else math.nan
+        yield Number(name, "saving", saving, NO_TARGET)
+        if name == EV:
+            reached = float(to_target.reached) if there else math.nan
+            yield Number(name, "reached", reached, NO_TARGET)
 
 
 def goals_of(
     budgets: Sequence[float], curves: Mapping[str, np.ndarray], sd: Mapping[str, float], least
 ) -> dict[str, Goal]:
     """The goals on one B from its curves from scratch, `[seeds, budgets]` by name."""
-    found = {}
+    goals = {}
     for name in GOALS:
         mean = np.asarray(curves[name]).mean(0)
         goal = Goal(float(mean[-1]), sd[name], math.nan)
         samples = samples_to_target(budgets, mean, goal.target, 0.0, least).samples
-        found[name] = goal._replace(samples=samples)
-    return found
+        goals[name] = goal._replace(samples=samples)
+    return goals
+
+
+def goal_numbers(goals: Mapping[str, Goal]) -> Iterator[Number]:
+    """What from scratch comes to with all samples, how far seeds differ, what its target takes."""
+    for name, goal in goals.items():
+        yield Number(name, "from_scratch", goal.scratch, NO_TARGET)
+    yield Number(EV, "seed_sd", goals[EV].sd, NO_TARGET)
+    samples = goals[EV].samples if math.isfinite(goals[EV].target) else math.nan
+    yield Number(EV, "samples_from_scratch", samples, NO_TARGET)
 
 
 def pooled_sd(ends: Sequence[np.ndarray]) -> float:
-    """The sd of one seed, from several seeds on each of several Bs."""
-    return float(np.sqrt(np.mean([np.var(np.asarray(e), ddof=1) for e in ends])))
+    """The sd of one seed, from several seeds on each of several Bs; a B that lacks one is left out.
+
+    NaN where every B lacks one.
+    """
+    variances = [np.var(np.asarray(e), ddof=1) for e in ends if np.isfinite(e).all()]
+    return float(np.sqrt(np.mean(variances))) if variances else math.nan
 
 
 def identity_numbers(
     source: np.ndarray, now: np.ndarray, place: np.ndarray, features: bool, width: int
-) -> list[Number]:
+) -> Iterator[Number]:
     """What the latents of the source track in the end, from default truth maps `[L]` of places.
 
     Of the source's latents that track a feature: `identity_kept` those that still track it,
@@ -121,13 +134,11 @@ def identity_numbers(
     before, after = (set(t[t >= 0].tolist()) for t in (source, now))
     both = len(before & after) if features else 0
     why = "the source tracks nothing"
-    return [
-        Number("", "identity_kept", same if features else 0.0, why),
-        Number("", "place_kept", direction, why),
-        Number("", "newly_learned", (len(after) - both) / width),
-        Number("", "forgotten", (len(before) - both) / width),
-        Number("", "tracked", len(after) / width),
-    ]
+    yield Number("", "identity_kept", same if features else 0.0, why)
+    yield Number("", "place_kept", direction, why)
+    yield Number("", "newly_learned", (len(after) - both) / width)
+    yield Number("", "forgotten", (len(before) - both) / width)
+    yield Number("", "tracked", len(after) / width)
 
 
 def artefact_numbers(
