@@ -31,13 +31,19 @@ from synthsae_jax import keys, worlds
 from synthsae_jax.saes import SAE
 from synthsae_jax.saes.parts import centred, matmul
 from synthsae_jax.training import TrainConfig
+from synthsae_jax.training.batches import (
+    Data,
+    Streams,
+    batches_in_turn,
+    batches_side_by_side,
+    data_of,
+)
 from synthsae_jax.training.layout import layout_of
-from synthsae_jax.training.program import Program, chunk, one_by_one, revival_of, start
+from synthsae_jax.training.program import Program, chunk, revival_of, start, with_update
 from synthsae_jax.training.runs import numbers_of_runs, seeds_of_runs
 from synthsae_jax.training.step import Numbers, Recipe, RunState, learned, updated
+from synthsae_jax.training.turns import row, rows_of_runs
 from synthsae_jax.worlds.inputs import program_inputs
-from synthsae_jax.worlds.records import Instance, World
-from synthsae_jax.worlds.stream import draw
 
 COLUMNS = (
     "sae",
@@ -193,9 +199,7 @@ class Setting(NamedTuple):
     """What `train` has put together before a step of R runs."""
 
     program: Program
-    world: World
-    instance: Instance  # [1]
-    numbers: Numbers  # [1, R]
+    data: Data  # [1, R]
     state: RunState  # [1, R]
 
 
@@ -210,20 +214,19 @@ def prepared(
     sae = sae.with_options(dtype=dtype)
     layout = layout_of(sae, numbers, "auto")
     adam = (config.adam_b1, config.adam_b2, config.adam_eps)
+    streams = Streams(batch, own=False, world_stacked=False, same_codes=True)
     program = Program(
         sae.static,
         Recipe(*adam, config.lr_decay, capacity=layout.capacity),
-        batch,
-        world_stacked=False,
-        own_streams=False,
+        streams,
         scaled=False,
         revival=revival_of(config, layout.capacity is not None),
         in_turn=layout.in_turn,
     )
-    state = start(program, jnp.asarray(init_seeds), numbers.hyper)
-    seed, scale, first = jnp.int32(_DATA_SEED), jnp.ones(1), jnp.int32(0)
-    given = (world, instance, numbers, seed, scale, first, state, jnp.int32(steps))
-    return Setting(program, world, instance, numbers, chunk(program, *given)[0])
+    seeds, scale = jnp.full(1, _DATA_SEED, jnp.int32), jnp.ones(1)
+    data = data_of(streams, world, instance, numbers, seeds, scale)
+    state = start(program, jnp.asarray(init_seeds), numbers.hyper, data.n_runs)
+    return Setting(program, data, chunk(program, data, jnp.int32(0), state, jnp.int32(steps))[0])
 
 
 class Part:
@@ -259,15 +262,13 @@ class Part:
 
 def parts_of(setting: Setting, count: int) -> dict[str, Part]:
     """All parts but the whole, compiled and called once."""
-    program, world, instance, numbers, state = setting
+    program, data, state = setting
     sae, recipe = program.sae, program.recipe
     any_dead = program.revival == "always"  # else its step for when none is dead
+    batches = batches_in_turn if program.in_turn else batches_side_by_side
 
-    def data(_, i, varying, fixed):
-        world, instance = fixed
-        key = jax.random.fold_in(keys.data_key(_DATA_SEED, "train"), i)
-        codes, x = jax.vmap(lambda one: draw(key, world, one, program.batch_size))(instance)
-        return x, jnp.sum(codes.overflow)
+    def batch(_, i, varying, data):
+        return batches(program.streams, data, program.scaled)(i)
 
     def product(state, numbers, x, step):
         params = state.params
@@ -296,30 +297,37 @@ def parts_of(setting: Setting, count: int) -> dict[str, Part]:
         )
         return jax.vmap(jax.vmap(one))(state, numbers, *found)[0]
 
-    def by_run(one: Callable, together: Callable) -> Part:
-        fn = lambda _, i, varying, numbers: together(one, varying[0], numbers, varying[1], i)
-        return Part(fn, count, (state, x), numbers)
+    def update_in_turn(rows, _, found, numbers):
+        numbers = rows_of_runs(numbers)
+        one = lambda i, rows: with_update(program, rows, row(numbers, i), i, jnp.int32(0), *found)
+        return lax.fori_loop(0, data.n_runs, lambda i, rows: one(i, rows)[0], rows)
 
-    # a gradient is kept for the update of all runs, what comes before it is not
-    stacked, passing = (one_by_one, last_of_all) if program.in_turn else (side_by_side,) * 2
-    parts = {"data": Part(data, count, (), (world, instance))}
+    def by_run(one: Callable) -> Part:
+        together = last_of_all if program.in_turn else side_by_side
+        fn = lambda _, i, varying, numbers: together(one, varying[0], numbers, varying[1], i)
+        return Part(fn, count, (state, x), data.numbers)
+
+    parts = {"data": Part(batch, count, (), data)}
     x = jnp.copy(parts["data"].result[0])
-    parts["product"] = by_run(product, passing)
-    parts["encode"] = by_run(encode, passing)
-    parts["loss"] = by_run(loss, stacked)
-    parts["value_and_grad"] = by_run(value_and_gradient, stacked)
+    parts["product"] = by_run(product)
+    parts["encode"] = by_run(encode)
+    parts["loss"] = by_run(loss)
+    parts["value_and_grad"] = by_run(value_and_gradient)
     found, own = jax.tree.map(jnp.copy, (parts["value_and_grad"].result, state))
-    parts["update"] = Part(update, count, found, numbers, own)
+    if program.in_turn:  # the gradient of the last run serves for all
+        parts["update"] = Part(update_in_turn, count, found, data.numbers, rows_of_runs(own))
+    else:
+        parts["update"] = Part(update, count, found, data.numbers, own)
     return parts
 
 
 def side_by_side(one: Callable, state: RunState, numbers: Numbers, x: jax.Array, step: Any) -> Any:
-    """As `chunk` has it for runs of one stream; `one_by_one` is its other way."""
+    """As `chunk` has it for runs of one stream, side by side."""
     return jax.vmap(jax.vmap(one, (0, 0, None, None)), (0, 0, 0, None))(state, numbers, x, step)
 
 
 def last_of_all(one: Callable, state: RunState, numbers: Numbers, x: jax.Array, step: Any) -> Any:
-    """Runs in turn as in `one_by_one`, each result written over the one before."""
+    """As `chunk` has it in turn: each run's result is written over that of the one before."""
 
     def at(i):
         pick = lambda a: lax.dynamic_index_in_dim(a[0], i, keepdims=False)

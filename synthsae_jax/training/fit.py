@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,15 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.saes import SAE, SAEParams
+from synthsae_jax.training.batches import Data, Streams, data_of
 from synthsae_jax.training.chunks import joined, offset, part_of, stretches
 from synthsae_jax.training.config import TrainConfig
 from synthsae_jax.training.layout import layout_of, runs_at_once
-from synthsae_jax.training.match_l0 import steered
 from synthsae_jax.training.program import (
     Program,
     chunk,
     estimated_scale,
-    finalized,
+    finished,
     revival_of,
     revived,
     start,
@@ -32,8 +32,7 @@ from synthsae_jax.training.runs import (
     seeds_of_runs,
     steered_penalty,
 )
-from synthsae_jax.training.scale import folded, folded_records
-from synthsae_jax.training.step import Numbers, Recipe, RunState
+from synthsae_jax.training.step import Recipe, RunState
 from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost
 from synthsae_jax.worlds.records import Instance, World
 
@@ -130,48 +129,41 @@ def train(
     penalty = steered_penalty(config, sae, target_l0, numbers.hyper)
     layout = layout_of(sae, numbers, products)
     adam = (config.adam_b1, config.adam_b2, config.adam_eps)
+    world_stacked = world.probabilities.ndim == 2
+    # codes of equal seeds are drawn once for all instances
+    same_codes = not (own_streams or world_stacked) and len(set(data_seeds.tolist())) == 1
+    streams = Streams(config.batch_size, own_streams, world_stacked, same_codes)
     program = Program(
         sae.static,
         Recipe(*adam, config.lr_decay, penalty, layout.capacity),
-        config.batch_size,
-        world.probabilities.ndim == 2,
-        own_streams,
+        streams,
         scaled=config.normalize_activations != "none",
         revival=revival_of(config, layout.capacity is not None),
         in_turn=layout.in_turn,
     )
     check_resampling(config, sae)
-    # equal seeds for all instances stay one number, so that their codes are drawn once
-    alike = not own_streams and len(set(data_seeds.tolist())) == 1
-    seeds = jnp.asarray(data_seeds[0] if alike and not program.world_stacked else data_seeds)
     scale = jnp.ones(data_seeds.shape)  # one per stream
+    data = data_of(streams, world, instance, numbers, jnp.asarray(data_seeds), scale)
     if program.scaled:
         n_batches = jnp.int32(min(config.n_batches_for_norm_estimate, config.n_steps))
-        scale = estimated_scale(program, world, instance, seeds, n_batches)
-    data = _Data(world, instance, numbers, seeds, scale)
-    state = start(program, jnp.asarray(init_seeds), numbers.hyper)
+        scale = estimated_scale(program, data, n_batches)
+        data = data.replace(scale=scale)
+    state = start(program, jnp.asarray(init_seeds), numbers.hyper, data.n_runs)
     if weights is not None:
         state = state.replace(params=_placed(weights, sae, init_seeds.shape))
     state, history, kept = _loop(program, config, data, state, progress)
 
-    params, finite = finalized(program, state, scale)
-    trained = numbers.hyper
-    if penalty:
-        trained = steered(trained, penalty, state.control)
-    if program.scaled:
-        fold = jax.vmap(folded, in_axes=(0, 0 if own_streams else None))
-        raw = jax.vmap(fold)(state.params, scale)
-        state = state.replace(params=raw, carried=folded_records(state.carried, scale))
-        trained = folded_records(trained, scale)
-    status = np.where(np.asarray(finite & ~state.diverged), "ok", "diverged")
+    final = finished(program, state, data)
+    state = state.replace(params=final.raw, carried=final.carried)
+    status = np.where(np.asarray(final.finite & ~state.diverged), "ok", "diverged")
     shared = data_seeds if own_streams else np.broadcast_to(data_seeds[:, None], status.shape)
     squeeze = (lambda a: a) if stacked else (lambda a: a[0])
     return TrainResult(
         sae=sae,
         config=config,
-        params=jax.tree.map(squeeze, params),
+        params=jax.tree.map(squeeze, final.params),
         state=jax.tree.map(squeeze, state),
-        hyper=jax.tree.map(squeeze, trained),
+        hyper=jax.tree.map(squeeze, final.hyper),
         history={k: v if k == "step" else squeeze(v) for k, v in history.items()},
         status=squeeze(status),
         init_seeds=squeeze(init_seeds),
@@ -225,20 +217,10 @@ def _in_stretches(
     return dataclasses.replace(results[0], history=history, **fields)
 
 
-class _Data(NamedTuple):
-    """What the compiled pieces of one training read besides its state."""
-
-    world: World
-    instance: Instance
-    numbers: Numbers
-    seeds: Array
-    scale: Array
-
-
 def _loop(
     program: Program,
     config: TrainConfig,
-    data: _Data,
+    data: Data,
     state: RunState,
     progress: Progress | None,
 ) -> tuple[RunState, dict[str, np.ndarray], list[SAEParams]]:
@@ -248,21 +230,21 @@ def _loop(
     told = [*range(size, n_steps, size), n_steps]
     resample = set(config.resample_steps())
     keep = set(config.snapshots)
-    kept = [finalized(program, state, data.scale)[0]] if 0 in keep else []
+    kept = [finished(program, state, data).params] if 0 in keep else []
     rows: list[dict[str, np.ndarray]] = []
     pending: list[tuple[int, dict[str, np.ndarray]]] = []
     first = 0
     for end in sorted({*told, *resample, *(keep - {0})}):
         count = end - first
-        state, report, overflow = chunk(program, *data, jnp.int32(first), state, jnp.int32(count))
+        state, report, overflow = chunk(program, data, jnp.int32(first), state, jnp.int32(count))
         report = jax.tree.map(np.asarray, report)
         raise_on_lost(int(overflow), data.world, "training")
         pending.append((count, report))
         first = end
         if end in resample:
-            state = revived(program, state, *data, jnp.int32(end))
+            state = revived(program, state, data, jnp.int32(end))
         if end in keep:
-            kept.append(finalized(program, state, data.scale)[0])
+            kept.append(finished(program, state, data).params)
         if end in told:
             rows.append(_mean(pending))
             pending = []

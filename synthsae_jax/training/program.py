@@ -1,7 +1,8 @@
 """The compiled pieces of training: the only run-vmap of the project, and its jit.
 
 Axes are [I, R]: instances, and runs of each. All runs of an instance see one stream of batches
-(or each its own); runs never see each other. On a CPU they take their gradients in turn, in a loop.
+(or each its own); runs never see each other. On a CPU they take their steps in turn, in a loop, and
+then a run has the same bits whoever it shares the program with (see `turns`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,36 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import lax
 
 from synthsae_jax import keys
 from synthsae_jax.saes import SAE, SAEParams
+from synthsae_jax.training.batches import Data, Streams, batches_in_turn, batches_side_by_side
 from synthsae_jax.training.config import TrainConfig
+from synthsae_jax.training.match_l0 import steered
 from synthsae_jax.training.resample import forgotten, resampled
-from synthsae_jax.training.scale import folded
+from synthsae_jax.training.scale import folded, folded_records
 from synthsae_jax.training.schedules import annealed
-from synthsae_jax.training.step import Numbers, Recipe, RunState, init_state, learned, updated
-from synthsae_jax.worlds.records import Instance, World
-from synthsae_jax.worlds.stream import draw
+from synthsae_jax.training.step import (
+    Numbers,
+    Recipe,
+    RunState,
+    clipped,
+    init_state,
+    learned,
+    moved_moments,
+    moved_weights,
+    updated,
+)
+from synthsae_jax.training.turns import (
+    at_least_two,
+    first_rows,
+    in_turn,
+    row,
+    rows_of_runs,
+    with_row,
+)
 
 Array = jax.Array
 _LONG_RUN = 2000  # steps
@@ -35,9 +55,7 @@ class Program:
 
     sae: SAE
     recipe: Recipe
-    batch_size: int
-    world_stacked: bool
-    own_streams: bool
+    streams: Streams
     scaled: bool  # are inputs multiplied by a scale
     revival: str  # is the auxiliary loss compiled in: "never", "always", "while some are dead"
     in_turn: bool = False  # runs take their step one after the other instead of side by side
@@ -57,195 +75,234 @@ def revival_of(config: TrainConfig, sparse: bool) -> str:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def start(program: Program, init_seeds: Array, hyper: Any) -> RunState:
-    """All runs before their first step."""
+def start(program: Program, init_seeds: Array, hyper: Any, n_runs: Array) -> RunState:
+    """All runs before their first step; `n_runs` is their number as a traced one."""
+    seeds, numbers = rows_of_runs((init_seeds, hyper))
 
-    def one(seed, hyper):
-        return init_state(program.sae, program.recipe, keys.init_key(seed), hyper)
+    def one(i):
+        key = keys.init_key(row(seeds, i))
+        return init_state(program.sae, program.recipe, key, row(numbers, i))
 
-    return jax.vmap(jax.vmap(one))(init_seeds, hyper)
+    return first_rows(in_turn(one, n_runs, init_seeds.size), init_seeds.shape)
+
+
+@struct.dataclass
+class Finished:
+    """What training hands out, for inputs as they are; axes [I, R]."""
+
+    params: SAEParams  # for the inference rule
+    finite: Array  # bool: the last update may have broken what its loss did not show
+    raw: SAEParams  # weights as training left them
+    carried: Any
+    hyper: Any  # each run's numbers as its weights need them
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def finalized(program: Program, state: RunState, scale: Array) -> tuple[SAEParams, Array]:
-    """Weights for inference on inputs as they are, and whether all of them are finite, [I, R]."""
+def finished(program: Program, state: RunState, data: Data) -> Finished:
+    """Weights for inference, with the inputs' scale folded in, and all that goes with them."""
+    runs, numbers = rows_of_runs((state, data.numbers))
+    scale = at_least_two(data.scale.reshape(-1))
+    readers = _readers(program, data)
 
-    def one(params, carried, scale):
-        # the last update may have broken what its loss did not show
-        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
-        params = program.sae.finalize(params, carried)
-        return folded(params, scale) if program.scaled else params, jnp.all(jnp.stack(finite))
+    def one(i):
+        run, hyper = row(runs, i), row(numbers, i).hyper
+        raw, carried = run.params, run.carried
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(raw)]
+        params = program.sae.finalize(raw, carried)
+        if program.recipe.penalty:
+            hyper = steered(hyper, program.recipe.penalty, run.control)
+        if program.scaled:
+            s = row(scale, i // readers)
+            params, raw = folded(params, s), folded(raw, s)
+            carried, hyper = folded_records(carried, s), folded_records(hyper, s)
+        return Finished(params, jnp.all(jnp.stack(finite)), raw, carried, hyper)
 
-    over_runs = jax.vmap(one, in_axes=(0, 0, 0 if program.own_streams else None))
-    return jax.vmap(over_runs)(state.params, state.carried, scale)
+    n_instances, n_runs = data.shape
+    return first_rows(in_turn(one, data.n_runs, n_instances * n_runs), data.shape)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def estimated_scale(
-    program: Program, world: World, instance: Instance, data_seeds: Array, n_batches: Array
-) -> Array:
+def estimated_scale(program: Program, data: Data, n_batches: Array) -> Array:
     """The inputs' scale over the first batches of each stream, float32 [I], or [I, R]."""
-    batches = _batches(program, data_seeds, scaled=False)
+    batches = batches_in_turn(program.streams, data, scaled=False)
+    n_streams = program.streams.count(*data.shape)
 
-    def add(i, total):
-        x, _ = batches(world, instance, data_seeds, i, None)
-        norms = jnp.linalg.norm(x, axis=-1)
-        return total + jnp.mean(norms, axis=-1)
+    def add(step, total):
+        x, _ = batches(step)
+        norm = lambda i: jnp.mean(jnp.linalg.norm(row(x, i), axis=-1))
+        return total + in_turn(norm, data.n_streams, n_streams)
 
-    n_instances = instance.dictionary.shape[0]
-    shape = (n_instances, data_seeds.shape[-1]) if program.own_streams else (n_instances,)
-    total = lax.fori_loop(0, n_batches, add, jnp.zeros(shape))
-    return jnp.sqrt(instance.dictionary.shape[-1]) * n_batches / total
+    total = lax.fori_loop(0, n_batches, add, jnp.zeros(max(n_streams, 2)))
+    scale = jnp.sqrt(data.instance.dictionary.shape[-1]) * n_batches / total
+    return first_rows(scale, data.seeds.shape)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
-def revived(
-    program: Program,
-    state: RunState,
-    world: World,
-    instance: Instance,
-    numbers: Numbers,
-    data_seeds: Array,
-    scale: Array,
-    step: Array,
-) -> RunState:
+def revived(program: Program, state: RunState, data: Data, step: Array) -> RunState:
     """All runs with their dead latents started again on inputs of the batch of `step`."""
-    batches = _batches(program, data_seeds, program.scaled)
-    x, _ = batches(world, instance, data_seeds, step, scale)
+    x, _ = batches_in_turn(program.streams, data, program.scaled)(step)
+    runs, numbers = rows_of_runs((state, data.numbers))
+    readers = _readers(program, data)
+    sae = program.sae
 
-    def one(state, numbers, x):
-        sae, params = program.sae, state.params
-        hyper = annealed(numbers.hyper, numbers.ramps, step)
-        dead = state.since_fired > numbers.dead_window
-        latents = sae.train_encode(params, x, hyper=hyper, state=state.carried)
-        error = jnp.sum(jnp.square(sae.decode(params, latents) - x), axis=-1)
-        key = jax.random.fold_in(jax.random.fold_in(keys.init_key(numbers.init_seed), 2), step)
-        new = resampled(key, params, dead, x, error, sae.project)
+    def one(i):
+        run, of_run, inputs = row(runs, i), row(numbers, i), row(x, i // readers)
+        params = run.params
+        hyper = annealed(of_run.hyper, of_run.ramps, step)
+        dead = run.since_fired > of_run.dead_window
+        latents = sae.train_encode(params, inputs, hyper=hyper, state=run.carried)
+        error = jnp.sum(jnp.square(sae.decode(params, latents) - inputs), axis=-1)
+        key = jax.random.fold_in(jax.random.fold_in(keys.init_key(of_run.init_seed), 2), step)
+        new = resampled(key, params, dead, inputs, error, sae.project)
         optimizer = jax.tree.map(
             lambda moment: forgotten(moment, dead) if isinstance(moment, SAEParams) else moment,
-            state.optimizer,
+            run.optimizer,
             is_leaf=lambda leaf: isinstance(leaf, SAEParams),
         )
-        since_fired = jnp.where(dead, 0, state.since_fired)
-        return state.replace(params=new, optimizer=optimizer, since_fired=since_fired)
+        since_fired = jnp.where(dead, 0, run.since_fired)
+        return run.replace(params=new, optimizer=optimizer, since_fired=since_fired)
 
-    over_runs = jax.vmap(one, in_axes=(0, 0, 0 if program.own_streams else None))
-    return jax.vmap(over_runs)(state, numbers, x)
-
-
-def _batches(program: Program, data_seeds: Array, scaled: bool):
-    """`(world, instance, data_seeds, step, scale) -> x [I, n, D] or [I, R, n, D], overflow`."""
-
-    def batch(world, instance, seed, step, scale):
-        key = jax.random.fold_in(keys.data_key(seed, "train"), step)
-        codes, x = draw(key, world, instance, program.batch_size)
-        return x * scale if scaled else x, jnp.sum(codes.overflow)
-
-    world_axis = 0 if program.world_stacked else None
-    seed_axis = None if data_seeds.ndim == 0 else 0
-    if program.own_streams:
-        batch = jax.vmap(batch, in_axes=(None, None, 0, None, 0 if scaled else None))
-    return jax.vmap(batch, in_axes=(world_axis, 0, seed_axis, None, 0 if scaled else None))
+    n_instances, n_runs = data.shape
+    return first_rows(in_turn(one, data.n_runs, n_instances * n_runs), data.shape)
 
 
-def one_by_one(
-    one: Callable[..., Any], state: RunState, numbers: Numbers, x: Array, step: Array
-) -> Any:
-    """`one(state, numbers, x, step)` of each run `[I, R]`, one after the other.
-
-    x is `[I, n, D]`, or `[I, R, n, D]` with streams of their own.
-    """
-    n_instances, n_runs = numbers.lr.shape
-    total = n_instances * n_runs
-    of_runs = jax.tree.map(lambda a: a.reshape(total, *a.shape[2:]), (state, numbers))
-    each = n_runs if x.ndim == 3 else 1  # runs that read the same batch
-    x = x.reshape(-1, *x.shape[-2:])
-
-    def at(i):
-        return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False), of_runs)
-
-    def body(i, found):
-        new = one(*at(i), lax.dynamic_index_in_dim(x, i // each, keepdims=False), step)
-        return jax.tree.map(lambda a, v: lax.dynamic_update_index_in_dim(a, v, i, 0), found, new)
-
-    shapes = jax.eval_shape(one, *at(0), x[0], step)
-    empty = jax.tree.map(lambda a: jnp.zeros((total, *a.shape), a.dtype), shapes)
-    found = lax.fori_loop(0, total, body, empty)
-    return jax.tree.map(lambda a: a.reshape(n_instances, n_runs, *a.shape[1:]), found)
+def _readers(program: Program, data: Data) -> int:
+    """How many runs read one stream."""
+    return 1 if program.streams.own else data.shape[1]
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=7)
+Report = dict[str, Array]
+# (state, the reports' sums, step) -> both after the step, and samples that overflowed
+Step = Callable[[RunState, Report, Array], tuple[RunState, Report, Array]]
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
 def chunk(
-    program: Program,
-    world: World,
-    instance: Instance,
-    numbers: Numbers,
-    data_seeds: Array,
-    scale: Array,
-    first: Array,
-    state: RunState,
-    count: Array,
-) -> tuple[RunState, dict[str, Array], Array]:
+    program: Program, data: Data, first: Array, state: RunState, count: Array
+) -> tuple[RunState, Report, Array]:
     """`count` steps from step `first`: state, mean report [I, R], samples that overflowed.
 
     `count` is traced, so the length of a run is not compiled in.
     """
+    if program.in_turn:
+        one_step, state = steps_in_turn(program, data), rows_of_runs(state)
+    else:
+        one_step = steps_side_by_side(program, data)
 
-    sae, recipe = program.sae, program.recipe
+    def body(i, carry):
+        state, total, overflow = carry
+        state, total, lost = one_step(state, total, first + i)
+        return state, total, overflow + lost
+
+    carry = (state, _empty_report(program, data, state), jnp.zeros((), jnp.int32))
+    state, total, overflow = lax.fori_loop(0, count, body, carry)
+    report = jax.tree.map(lambda t: t / count, total)
+    if program.in_turn:
+        state, report = first_rows((state, report), data.shape)
+    return state, report, overflow
+
+
+def steps_in_turn(program: Program, data: Data) -> Step:
+    """A step of all runs `[I R]`, one run after the other, each with the caches for itself."""
+    batches = batches_in_turn(program.streams, data, program.scaled)
+    numbers = rows_of_runs(data.numbers)
+    readers = _readers(program, data)
+
+    def one_step(state, total, step):
+        x, overflow = batches(step)
+
+        def one_run(i, carry):
+            state, total = carry
+            run, of_run = row(state, i), row(numbers, i)
+            dead = jnp.any(run.since_fired > of_run.dead_window)
+            inputs = (run, of_run, row(x, i // readers), step)
+            learned = _whether(program, dead, _learn(program), *inputs)
+            state, report = with_update(program, state, of_run, i, step, *learned)
+            return state, with_row(total, i, jax.tree.map(jnp.add, row(total, i), report))
+
+        state, total = lax.fori_loop(0, data.n_runs, one_run, (state, total))
+        return state, total, overflow
+
+    return one_step
+
+
+def with_update(
+    program: Program,
+    state: RunState,
+    numbers: Numbers,
+    i: Array,
+    step: Array,
+    gradient: SAEParams,
+    rest: RunState,
+    report: Report,
+) -> tuple[RunState, Report]:
+    """`updated` for run `i` of the rows of `state`, written in place; the run's whole report."""
+    gradient, norm = clipped(gradient, numbers)
+    moments = moved_moments(program.recipe, gradient, row(state.optimizer, i))
+    # the weights read the moments where they were written: where they computed them again from
+    # the old ones, those would have to be kept, and nothing could be written in place
+    moments = lax.optimization_barrier(with_row(state.optimizer, i, moments))
+    weights = (row(state.params, i), row(moments, i))
+    params = moved_weights(program.sae, program.recipe, numbers, step, *weights)
+    stacks = (state.params, state.carried, state.since_fired, state.diverged, state.control)
+    new = (params, rest.carried, rest.since_fired, rest.diverged, rest.control)
+    params, carried, since_fired, diverged, control = with_row(stacks, i, new)
+    state = RunState(params, moments, carried, since_fired, diverged, control)
+    return state, {**report, "grad_norm": norm}
+
+
+def steps_side_by_side(program: Program, data: Data) -> Step:
+    """A step of all runs `[I, R]` as one batched step."""
+    batches = batches_side_by_side(program.streams, data, program.scaled)
+    x_axis = 0 if program.streams.own else None
+
+    def learn(any_dead, *inputs):
+        by_run = jax.vmap(functools.partial(_learn(program), any_dead), (0, 0, x_axis, None))
+        return jax.vmap(by_run, (0, 0, 0, None))(*inputs)
+
+    def update(state, numbers, step, *learned):
+        return updated(program.sae, program.recipe, state, numbers, step, *learned)
+
+    def one_step(state, total, step):
+        x, overflow = batches(step)
+        # one condition for all runs: a condition per run computes both branches under vmap
+        dead = jnp.any(state.since_fired > data.numbers.dead_window[..., None])
+        learned = _whether(program, dead, learn, state, data.numbers, x, step)
+        axes = (0, 0, None, 0, 0, 0)
+        state, report = jax.vmap(jax.vmap(update, axes), axes)(state, data.numbers, step, *learned)
+        return state, jax.tree.map(jnp.add, total, report), overflow
+
+    return one_step
+
+
+def _learn(program: Program) -> Callable[..., Any]:
+    """`learned` of one run: `(any_dead, state, numbers, x, step)`."""
 
     def learn(any_dead, state, numbers, x, step):
         key = jax.random.fold_in(keys.init_key(numbers.init_seed), 1)
         key = jax.random.fold_in(key, step)  # for architectures that draw while training
-        return learned(sae, recipe, state, numbers, x, step, key, any_dead)
+        return learned(program.sae, program.recipe, state, numbers, x, step, key, any_dead)
 
-    def update(state, numbers, step, *found):
-        return updated(sae, recipe, state, numbers, step, *found)
+    return learn
 
-    batches = _batches(program, data_seeds, program.scaled)
 
-    always = program.revival == "always"
-    sometimes = program.revival == "while some are dead"
+def _whether(program: Program, dead: Array, learn: Callable[..., Any], *inputs: Any) -> Any:
+    """`learn(any_dead, *inputs)`, with the auxiliary loss as the program has it."""
+    if program.revival != "while some are dead":
+        return learn(program.revival == "always", *inputs)
+    return lax.cond(dead, *(functools.partial(learn, d) for d in (True, False)), *inputs)
 
-    def whether(dead, learn, *given):
-        return lax.cond(dead, *(functools.partial(learn, d) for d in (True, False)), *given)
 
-    def in_turn(state, numbers, x, step):
-        def one(state, numbers, x, step):
-            if not sometimes:
-                return learn(always, state, numbers, x, step)
-            dead = jnp.any(state.since_fired > numbers.dead_window)
-            return whether(dead, learn, state, numbers, x, step)
-
-        return one_by_one(one, state, numbers, x, step)
-
-    def side_by_side(state, numbers, x, step):
-        x_axis = 0 if program.own_streams else None
-
-        def all_runs(any_dead, *given):
-            by_run = jax.vmap(functools.partial(learn, any_dead), in_axes=(0, 0, x_axis, None))
-            return jax.vmap(by_run, in_axes=(0, 0, 0, None))(*given)
-
-        if not sometimes:
-            return all_runs(always, state, numbers, x, step)
-        # one condition for all runs: a condition per run computes both branches under vmap
-        dead = jnp.any(state.since_fired > numbers.dead_window[..., None])
-        return whether(dead, all_runs, state, numbers, x, step)
-
-    def one_step(state, step):
-        x, overflow = batches(world, instance, data_seeds, step, scale)
-        learn_all = in_turn if program.in_turn else side_by_side
-        found = learn_all(state, numbers, x, step)
-        axes = (0, 0, None, 0, 0, 0)
-        state, report = jax.vmap(jax.vmap(update, axes), axes)(state, numbers, step, *found)
-        return state, report, jnp.sum(overflow)
-
-    def body(i, carry):
-        state, total, overflow = carry
-        state, report, lost = one_step(state, first + i)
-        return state, jax.tree.map(jnp.add, total, report), overflow + lost
-
-    _, shapes, _ = jax.eval_shape(one_step, state, first)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    carry = (state, zeros, jnp.zeros((), jnp.int32))
-    state, total, overflow = lax.fori_loop(0, count, body, carry)
-    return state, jax.tree.map(lambda t: t / count, total), overflow
+def _empty_report(program: Program, data: Data, state: RunState) -> Report:
+    """Zeros for the sums of what `train_step` reports, one for each run."""
+    lead = state.since_fired.shape[:-1]
+    of_one = lambda tree, axes: jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape[axes:], a.dtype), tree
+    )
+    run, numbers = of_one(state, len(lead)), of_one(data.numbers, 2)
+    dim = data.instance.dictionary.shape[-1]
+    x = jax.ShapeDtypeStruct((program.streams.batch_size, dim), jnp.float32)
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    learn = functools.partial(_learn(program), True)
+    *_, report = jax.eval_shape(learn, run, numbers, x, step)
+    return {name: jnp.zeros(lead) for name in (*report, "grad_norm")}

@@ -27,9 +27,14 @@ class Recipe(NamedTuple):
     penalty: str | None = None  # the number that matched L0 steers; None: it is off
     capacity: int | None = None  # active latents per sample of a sparse loss; None: it is dense
 
-    def transform(self) -> optax.GradientTransformation:
-        """Adam's moments, and its direction before the learning rate."""
-        return optax.scale_by_adam(self.b1, self.b2, self.eps)
+
+@struct.dataclass
+class Moments:
+    """Adam's running moments of the gradient, without bias correction."""
+
+    mu: SAEParams  # mean
+    nu: SAEParams  # mean square
+    count: Array  # int32 []: steps in them
 
 
 @struct.dataclass
@@ -37,7 +42,7 @@ class RunState:
     """All that a run carries from step to step, in one record."""
 
     params: SAEParams
-    optimizer: Any
+    optimizer: Moments
     carried: Any  # the architecture's own state
     since_fired: Array  # int32 [L]: steps since each latent last fired
     diverged: Array  # bool []: some loss was not finite
@@ -68,7 +73,7 @@ def init_state(sae: SAE, recipe: Recipe, key: Array, hyper: Any) -> RunState:
     params = sae.init(key, hyper=hyper)
     return RunState(
         params=params,
-        optimizer=recipe.transform().init(params),
+        optimizer=init_moments(params),
         carried=sae.init_state(),
         since_fired=jnp.zeros(sae.d_sae, jnp.int32),
         diverged=jnp.zeros((), bool),
@@ -170,23 +175,55 @@ def updated(
     report: dict[str, Array],
 ) -> tuple[RunState, dict[str, Array]]:
     """The second half of `train_step`: the state with new weights, and the whole report."""
-    kept = {
-        name: jnp.where(stays, 0.0, getattr(gradient, name))
-        for name, stays in numbers.frozen.items()
-    }
-    gradient = gradient.replace(**kept) if kept else gradient
-    norm = optax.tree.norm(gradient)
-    scale = jnp.where(norm > numbers.grad_clip, numbers.grad_clip / norm, 1.0)
-    gradient = jax.tree.map(lambda g: g * scale, gradient)
-    _, optimizer = recipe.transform().update(gradient, state.optimizer)
+    gradient, norm = clipped(gradient, numbers)
+    optimizer = moved_moments(recipe, gradient, state.optimizer)
     # the weights read the new moments: where they computed them again from the old, these would
     # have to be kept, and nothing could be updated in place
     optimizer = jax.lax.optimization_barrier(optimizer)
-    mean = optax.tree.bias_correction(optimizer.mu, recipe.b1, optimizer.count)
-    square = optax.tree.bias_correction(optimizer.nu, recipe.b2, optimizer.count)
-    lr = learning_rate(numbers, step, recipe.lr_decay)
-    params = jax.tree.map(
-        lambda p, m, v: p - lr * (m / (jnp.sqrt(v) + recipe.eps)), state.params, mean, square
+    params = moved_weights(sae, recipe, numbers, step, state.params, optimizer)
+    return rest.replace(params=params, optimizer=optimizer), {**report, "grad_norm": norm}
+
+
+def clipped(gradient: SAEParams, numbers: Numbers) -> tuple[SAEParams, Array]:
+    """The gradient, 0 for frozen weights and of norm `grad_clip` at most; its norm before that."""
+    frozen = {
+        name: jnp.where(stays, 0.0, getattr(gradient, name))
+        for name, stays in numbers.frozen.items()
+    }
+    gradient = gradient.replace(**frozen) if frozen else gradient
+    norm = optax.tree.norm(gradient)
+    scale = jnp.where(norm > numbers.grad_clip, numbers.grad_clip / norm, 1.0)
+    return jax.tree.map(lambda g: g * scale, gradient), norm
+
+
+def init_moments(params: SAEParams) -> Moments:
+    """Before the first gradient."""
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return Moments(mu=zeros, nu=zeros, count=jnp.zeros((), jnp.int32))
+
+
+def moved_moments(recipe: Recipe, gradient: SAEParams, moments: Moments) -> Moments:
+    """Adam's running moments after a gradient (Kingma and Ba 2015, arXiv:1412.6980).
+
+    Adam is put together from optax's parts, and is not `optax.scale_by_adam`: that gives moments
+    and direction at once, and a compiler then computes the direction from the old moments, which
+    have to be kept for it. In two halves the moments are written in place, and read from there.
+    """
+    return Moments(
+        mu=optax.tree.update_moment(gradient, moments.mu, recipe.b1, 1),
+        nu=optax.tree.update_moment_per_elem_norm(gradient, moments.nu, recipe.b2, 2),
+        count=moments.count + 1,
     )
-    state = rest.replace(params=sae.project(params), optimizer=optimizer)
-    return state, {**report, "grad_norm": norm}
+
+
+def moved_weights(
+    sae: SAE, recipe: Recipe, numbers: Numbers, step: Array, params: SAEParams, moments: Moments
+) -> SAEParams:
+    """The weights after a step of Adam with these moments, where the architecture allows them."""
+    mean = optax.tree.bias_correction(moments.mu, recipe.b1, moments.count)
+    square = optax.tree.bias_correction(moments.nu, recipe.b2, moments.count)
+    lr = learning_rate(numbers, step, recipe.lr_decay)
+    moved = jax.tree.map(
+        lambda p, m, v: p - lr * (m / (jnp.sqrt(v) + recipe.eps)), params, mean, square
+    )
+    return sae.project(moved)

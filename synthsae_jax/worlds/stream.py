@@ -18,8 +18,13 @@ def draw(key: Array, world: World, instance: Instance, n: int) -> tuple[Codes, A
     Instances given the same key see the same parent codes token by token; what is random in an
     instance (drops, noise) is its own.
     """
-    parent = sample_codes(jax.random.fold_in(key, 0), world, n)
-    return see(jax.random.fold_in(key, 1), instance, parent)
+    key_codes, key_instance = stream_keys(key)
+    return see(key_instance, instance, sample_codes(key_codes, world, n))
+
+
+def stream_keys(key: Array) -> tuple[Array, Array]:
+    """The two keys of `draw`: for the parent codes, and for what `see` adds to them."""
+    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
 def see(key: Array, instance: Instance, parent: Codes) -> tuple[Codes, Array]:

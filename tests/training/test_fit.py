@@ -15,7 +15,7 @@ from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import RunState, TrainConfig, program, train, train_step
 from synthsae_jax.training.program import chunk
-from synthsae_jax.training.step import Numbers, Recipe
+from synthsae_jax.training.step import Numbers, Recipe, init_moments
 
 WORLD = tiny.world()
 A, B = tiny.instance(0), tiny.instance(1)
@@ -207,7 +207,7 @@ def test_the_loop_equals_steps_one_by_one():
     params = SAE.init(keys.init_key(3))
     state = RunState(
         params=params,
-        optimizer=Recipe().transform().init(params),
+        optimizer=init_moments(params),
         carried=SAE.init_state(),
         since_fired=jnp.zeros(tiny.L, jnp.int32),
         diverged=jnp.zeros((), bool),

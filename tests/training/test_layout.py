@@ -7,14 +7,14 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from flax import struct
 
 from synthsae_jax import keys, saes
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.training import TrainConfig, layout, program, train
+from synthsae_jax.training import TrainConfig, layout, program, train, turns
 from synthsae_jax.training.layout import Device, layout_of, runs_at_once
 from synthsae_jax.training.program import chunk
 from synthsae_jax.training.runs import numbers_of_runs
@@ -32,11 +32,6 @@ def close(a, b):
     assert set(a.history) == set(b.history)
     for name, rows in a.history.items():
         np.testing.assert_allclose(rows, b.history[name], rtol=1e-4, atol=1e-6, err_msg=name)
-
-
-@struct.dataclass
-class SimpleRecord:
-    lr: jax.Array
 
 
 @pytest.fixture
@@ -70,17 +65,22 @@ def test_dense_runs_in_turn_leave_revival_out_each_by_itself(dense, sparse_devic
     close(train(WORLD, A, tiny.sae(), CONFIG, SEEDS, hyper=HYPER, products="dense"), dense)
 
 
-@pytest.mark.parametrize("own_streams", [False, True])
-def test_each_run_in_turn_gets_its_own_state_numbers_and_batch(own_streams):
+@pytest.mark.parametrize("n_rows", [1, 2, 5])
+def test_in_turn_each_row_gets_its_own_and_no_row_too_many_is_computed(n_rows):
     rng = np.random.default_rng(2)
-    state, lr = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3))
-    x = rng.normal(size=(2, 3, 5, 4)) if own_streams else rng.normal(size=(2, 5, 4))
-    one = lambda state, numbers, x, step: (x @ state * numbers.lr + step, numbers.lr)
-    found, rates = program.one_by_one(one, state, SimpleRecord(lr), x, 7)
-    read = x if own_streams else np.broadcast_to(x[:, None], (2, 3, 5, 4))
-    expected = np.einsum("irnd,ird->irn", read, state) * lr[..., None] + 7
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(rates, lr, rtol=1e-6)
+    x = jnp.asarray(rng.normal(size=(n_rows, 4)), jnp.float32)
+    stack = turns.at_least_two(x)
+
+    @jax.jit
+    def run(stack, count):
+        one = lambda i: (turns.row(stack, i).sum() + 1, i)
+        return turns.in_turn(one, count, n_rows)
+
+    sums, index = run(stack, jnp.int32(n_rows))
+    assert sums.shape == (max(n_rows, 2),)
+    np.testing.assert_allclose(turns.first_rows(sums, (n_rows,)), x.sum(1) + 1, rtol=1e-5)
+    np.testing.assert_array_equal(turns.first_rows(index, (n_rows, 1))[:, 0], np.arange(n_rows))
+    assert not np.any(sums[n_rows:])  # the row that is there for the compiler alone
 
 
 def test_another_k_of_the_same_capacity_does_not_compile_again(sparse_device):

@@ -12,8 +12,10 @@ import tiny
 from synthsae_jax import metrics, saes, worlds
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import TrainConfig, train
+from synthsae_jax.training.batches import Streams, data_of
 from synthsae_jax.training.program import Program, estimated_scale
 from synthsae_jax.training.resample import forgotten, resampled
+from synthsae_jax.training.runs import numbers_of_runs
 from synthsae_jax.training.scale import folded, folded_records
 from synthsae_jax.training.step import Recipe
 from synthsae_jax.worlds.inputs import program_inputs
@@ -184,10 +186,16 @@ def test_training_on_scaled_inputs_gives_weights_for_inputs_as_they_are():
 def test_a_stream_of_its_own_has_a_scale_of_its_own():
     """Or a run's numbers would depend on which runs are trained beside it."""
     world, instance, _ = program_inputs(tiny.world(), tiny.instance())
-    program = Program(tiny.sae().static, Recipe(), tiny.BATCH, False, True, True, "never")
+    streams = Streams(tiny.BATCH, own=True, world_stacked=False, same_codes=False)
+    program = Program(tiny.sae().static, Recipe(), streams, scaled=True, revival="never")
+    numbers = numbers_of_runs(CONFIG, tiny.sae(), np.zeros((1, 2), np.int32))
     scales = [
-        estimated_scale(program, world, instance, jnp.array([seeds]), jnp.int32(2))
+        estimated_scale(
+            program,
+            data_of(streams, world, instance, numbers, jnp.array([seeds]), jnp.ones((1, 2))),
+            jnp.int32(2),
+        )
         for seeds in ([5, 6], [5, 5])
     ]
     assert scales[0][0, 0] != scales[0][0, 1]
-    np.testing.assert_allclose(scales[1], scales[0][0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(scales[1], np.full((1, 2), scales[0][0, 0]))
