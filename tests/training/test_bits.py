@@ -30,14 +30,20 @@ def build(name: str):
     return saes.build(name, d_in=tiny.D, d_sae=WIDTH, **example)
 
 
-def cases() -> list[tuple[str, str]]:
+# one of each kind of loop, selection and penalty; the others compile for minutes to say the same
+FAST = {("topk", "sparse"), ("batchtopk", "dense"), ("matching_pursuit", "dense")}
+
+
+def cases() -> list[Any]:
     """Every architecture with the products it can have."""
-    return [
+    every = [
         (name, products)
         for name in saes.names()
         for products in ("dense", "sparse")
         if products == "dense" or build(name).has_sparse_loss
     ]
+    slow = lambda case: () if case in FAST else pytest.mark.slow
+    return [pytest.param(*case, marks=slow(case)) for case in every]
 
 
 def run_of(result, *index: int) -> dict[str, Any]:
