@@ -1,12 +1,15 @@
 """Being asked to end: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a terminal that was closed.
 
 Python raises an exception for Ctrl-C alone, and only between two of its own steps: a compiled
-program of minutes runs on, and an import may swallow it. Schedulers kill after 10 to 30 seconds.
+program of minutes runs on, and in an import it may be swallowed or abort the process. Schedulers
+kill after 10 to 30 seconds.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -102,7 +105,7 @@ def program(name: str) -> Iterator[None]:
     # the interpreter's C handler writes a signal's number here at once, whatever Python does
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in ours:
-        signal.signal(number, _raise)
+        signal.signal(number, functools.partial(_raise_or_end, name))
     watcher = threading.Thread(target=_watch, args=(name, reading, ours), daemon=True)
     watcher.start()
     _watching = True
@@ -130,10 +133,34 @@ def requested() -> int | None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
+    """Unwind, but not out of an import: what it leaves of a C++ module aborts the process."""
     global _requested
-    del frame
     _requested = number
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+    if _is_importing(frame):
+        # a thread of `threading` would take a lock that the interrupted code may have
+        _thread.start_new_thread(_send_again, (number,))
+    else:
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+
+def _raise_or_end(name: str, number: int, frame: FrameType | None) -> None:
+    """The same in a program, which may end at once."""
+    if _is_importing(frame):
+        _end_now(name, number)
+    _raise(number, frame)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    time.sleep(0.05)
+    os.kill(os.getpid(), number)
 
 
 def _watch(name: str, reading: int, numbers: Sequence[int]) -> None:

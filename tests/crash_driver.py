@@ -7,7 +7,6 @@ it must say is in the tests. Every STEP-th file operation fails.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import random
@@ -17,73 +16,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+
 import toy_benchmark
 from toy_benchmark import computed, toy
 
+from faults import Faults, ctrl_c, die, full
 from synthsae_jax import interrupts
 from synthsae_jax.io import manifest, temporary
 from synthsae_jax.suite import runner
 
 NAMES = ("first", "a/b")
-OPERATIONS = {
-    "open", "os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.chown",
-    "os.listdir", "os.scandir", "os.truncate", "fcntl.flock",
-}  # fmt: skip
-
-
-class Faults:
-    """Does something at the n-th file operation after `arm`, in or on files below a folder."""
-
-    def __init__(self) -> None:
-        self.count, self._at, self._act, self._root = 0, -1, None, ""
-        self._write = os.write
-        os.write, os.fsync = self._writing, self._syncing
-        sys.addaudithook(self._hear)
-
-    def arm(self, root: Path, at: int = -1, act: Callable[[], None] | None = None) -> None:
-        self.count, self._at, self._act, self._root = 0, at, act, str(root)
-
-    def disarm(self) -> None:
-        self._root = ""
-
-    def _hear(self, event: str, arguments: tuple) -> None:
-        if self._root and event in OPERATIONS and self._is_ours(arguments[0]):
-            self._step()
-
-    def _is_ours(self, target: object) -> bool:
-        return isinstance(target, int) or str(target).startswith(self._root)
-
-    def _step(self) -> None:
-        self.count += 1
-        if self.count == self._at and self._act is not None:
-            self._act()
-
-    def _writing(self, number: int, data: bytes) -> int:
-        if self._root:
-            self.count += 1
-            if self.count == self._at and self._act is not None:
-                self._write(number, bytes(data)[: len(data) // 2])
-                self._act()
-        return self._write(number, data)
-
-    def _syncing(self, number: int) -> None:
-        if self._root:
-            self._step()  # no waiting for the disk: what a killed process wrote is not lost
-
-
 faults = Faults()
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def full() -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def ctrl_c() -> None:
-    raise KeyboardInterrupt
 
 
 def forked(work: Callable[[], None]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthsae_jax.io import manifest
+from synthsae_jax.io import provenance
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.suite import run_folder
 from synthsae_jax.suite.base import Benchmark, Cell
@@ -83,6 +83,6 @@ def computed(log: Path) -> list[int]:
 def without_jax(patch: Callable[[object, str, object], object]) -> None:
     """Replace what a manifest asks JAX and git for, so that a run takes milliseconds."""
     patch(run_folder, "canaries", lambda: CANARIES)
-    patch(manifest, "machine", lambda: {"platform": "toy", "threads": 1})
-    patch(manifest, "versions", lambda: {"synthsae_jax": "1", "jax": "1", "jaxlib": "1"})
-    patch(manifest, "git_state", lambda: {"commit": "c0ffee", "dirty": False})
+    patch(provenance, "machine", lambda: {"platform": "toy", "threads": 1})
+    patch(provenance, "versions", lambda: {"synthsae_jax": "1", "jax": "1", "jaxlib": "1"})
+    patch(provenance, "git_state", lambda: {"commit": "c0ffee", "dirty": False})

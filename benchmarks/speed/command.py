@@ -16,7 +16,7 @@ from rich.table import Table
 
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.io import atomic
-from synthsae_jax.io.manifest import git_state, machine, versions
+from synthsae_jax.io.provenance import git_state, machine, versions
 
 PRESET, TINY_PRESET = "synthsaebench-16k", "mini"
 DTYPES = ("float32", "bfloat16")

@@ -140,7 +140,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def here() -> tuple[str, str | None]:
     """Platform and commit, asked of another process: a GPU serves one process at its best."""
-    code = "import json; from synthsae_jax.io.manifest import git_state, machine; "
+    code = "import json; from synthsae_jax.io.provenance import git_state, machine; "
     code += "print(json.dumps([machine()['platform'], git_state()['commit']]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     platform, commit = json.loads(done.stdout.splitlines()[-1])

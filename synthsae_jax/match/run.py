@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax.errors import check_choice, require
-from synthsae_jax.io.manifest import versions
+from synthsae_jax.io.provenance import versions
 from synthsae_jax.match import credence as match_credence
 from synthsae_jax.match import evidence as match_evidence
 from synthsae_jax.match import many as match_many

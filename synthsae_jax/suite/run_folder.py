@@ -14,7 +14,7 @@ from typing import Any
 
 from synthsae_jax import interrupts
 from synthsae_jax.errors import ConfigError, require
-from synthsae_jax.io import atomic, configs, locks, results, temporary
+from synthsae_jax.io import atomic, configs, locks, provenance, results, temporary
 from synthsae_jax.io import cells as cell_files
 from synthsae_jax.io import manifest as manifests
 from synthsae_jax.io.names import file_name
@@ -240,7 +240,7 @@ class RunFolder:
     def _check_maker(self) -> dict[str, Any]:
         """What makes cells in this process, if that may go on with what is there."""
         new = self._new_manifest()
-        maker = manifests.provenance_of(new)
+        maker = provenance.of(new)
         path = self.path / manifests.MANIFEST
         if not path.exists() and atomic.create_text(path, manifests.to_json(new)):
             configs.store_config(self.path, self._spec)
@@ -249,7 +249,7 @@ class RunFolder:
         if manifest is None:
             raise OSError(f"{self.path} was removed while it was written.")
         makers = [manifest, *(header.get("provenance", {}) for header in self._finished().values())]
-        differences = [manifests.decisive_differences(earlier, maker) for earlier in makers]
+        differences = [provenance.decisive_differences(earlier, maker) for earlier in makers]
         if not self._accept_mixed and all(differences):
             what = "; ".join(str(difference) for difference in differences[0])
             raise ConfigError(
@@ -286,27 +286,10 @@ class RunFolder:
                 raise OSError(f"{self.path} was removed while it was written.")
             if manifest["state"] == "completed" and state == "interrupted":
                 return
-            headers = self._finished()
-            manifest = {**manifest, "state": state, **_cells_and_makers(headers)}
+            manifest = manifests.with_cells({**manifest, "state": state}, self._finished())
             if state != "running":
                 manifest = manifests.finish(manifest, state)
             manifests.write_manifest(self.path, manifest)
-
-
-def _cells_and_makers(headers: Mapping[str, cell_files.Header]) -> dict[str, Any]:
-    """What the manifest says of finished cells, and of their makers where there were several."""
-    fields: dict[str, Any] = {
-        "cells": {name: cell_files.entry(header) for name, header in headers.items()}
-    }
-    makers: list[dict[str, Any]] = []
-    for name, header in headers.items():
-        maker = header.get("provenance", {})
-        same = next((m for m in makers if manifests.provenance_of(m) == maker), None)
-        if same is None:
-            makers.append({"cells": [name], **maker})
-        else:
-            same["cells"].append(name)
-    return {**fields, "provenances": makers} if len(makers) > 1 else fields
 
 
 def _cell_id(benchmark: Benchmark, cell: Cell) -> str:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from synthsae_jax.io import configs
-from synthsae_jax.io import manifest as manifests
+from synthsae_jax.io.provenance import git_state
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.training import TrainConfig
 from synthsae_jax.training.runs import registered
@@ -164,7 +164,7 @@ def valued(value: float, status: str = "ok", reason: str = "") -> dict[str, Any]
 def _where() -> dict[str, Any]:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
-        "commit": manifests.git_state()["commit"],
+        "commit": git_state()["commit"],
         "jax_version": jax.__version__,
         "device": jax.devices()[0].device_kind,
         "created_at": now,

@@ -11,7 +11,7 @@ import pytest
 
 import synthsae_jax
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.io import manifest, results, rows
+from synthsae_jax.io import manifest, provenance, results, rows
 
 
 def example(**more):
@@ -30,7 +30,7 @@ def test_a_manifest_names_versions_device_and_seeds():
     made = example(salt="00ff")
     assert made["versions"]["jax"] == jax.__version__
     assert made["versions"]["synthsae_jax"] == synthsae_jax.__version__
-    assert set(manifest.PACKAGES) <= set(made["versions"])
+    assert set(provenance.PACKAGES) <= set(made["versions"])
     assert made["machine"]["device_count"] == jax.device_count()
     assert made["machine"]["device"] == jax.devices()[0].device_kind
     assert made["machine"]["threads"] >= 1
@@ -51,16 +51,16 @@ def test_a_manifest_comes_back_as_written(tmp_path):
 
 def test_compare_lists_what_differs_and_nothing_else():
     a, b = example(), manifest.finish(example(), "interrupted")
-    assert manifest.compare(a, b) == []
+    assert provenance.compare(a, b) == []
     b = json.loads(json.dumps(b))
     b["versions"]["jax"] = "9.9"
     b["canaries"]["dictionary"][0] = 0.12348
     del b["vmap_width"]
-    found = manifest.compare(a, b)
+    found = provenance.compare(a, b)
     assert [d.field for d in found] == ["canaries.dictionary", "versions.jax", "vmap_width"]
     assert str(found[1]) == f"versions.jax: {jax.__version__} / 9.9"
     assert found[2] == ("vmap_width", 6, None)
-    assert "state" in [d.field for d in manifest.compare(a, b, ignore=())]
+    assert "state" in [d.field for d in provenance.compare(a, b, ignore=())]
 
 
 @pytest.mark.parametrize(
@@ -78,23 +78,23 @@ def test_compare_lists_what_differs_and_nothing_else():
 )
 def test_canaries_agree_within_one_unit_of_the_fifth_digit(x, y, same):
     a, b = example(), example()
-    a["canaries"] = {"c": manifest.fingerprint([x])}
-    b["canaries"] = {"c": manifest.fingerprint([y])}
-    assert (manifest.compare(a, b) == []) == same
+    a["canaries"] = {"c": provenance.fingerprint([x])}
+    b["canaries"] = {"c": provenance.fingerprint([y])}
+    assert (provenance.compare(a, b) == []) == same
     # a canary of another length is another computation
     b["canaries"]["c"].append(0.0)
-    assert len(manifest.compare(a, b)) == 1
+    assert len(provenance.compare(a, b)) == 1
 
 
 def test_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):
-    state = manifest.git_state()
+    state = provenance.git_state()
     assert set(state) == {"commit", "dirty"}
     # installed below somebody else's repository: not our commit
     package = tmp_path / "env" / "synthsae_jax"
     package.mkdir(parents=True)
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.setattr(synthsae_jax, "__file__", str(package / "__init__.py"))
-    assert manifest.git_state() == {"commit": None, "dirty": None}
+    assert provenance.git_state() == {"commit": None, "dirty": None}
 
 
 def folder_of_results(path):

@@ -14,7 +14,7 @@ from toy_benchmark import NAMES, computed, toy
 
 from synthsae_jax import suite
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.io import manifest, results
+from synthsae_jax.io import manifest, provenance, results
 from synthsae_jax.suite import run_folder, runner
 
 ROWS = [row for number in range(len(NAMES)) for row in toy_benchmark.rows_of(number, 1.0)]
@@ -355,15 +355,15 @@ def test_a_finished_cell_that_the_benchmark_has_not_is_one_line(tmp_path, layout
 
 def changed(monkeypatch, what):
     """A later process that differs from the first in one respect."""
-    versions, state = manifest.versions(), manifest.git_state()
+    versions, state = provenance.versions(), provenance.git_state()
     if what == "canaries":
         monkeypatch.setattr(run_folder, "canaries", lambda: {"codes": [1.0, 2.1]})
     elif what in versions:
-        monkeypatch.setattr(manifest, "versions", lambda: versions | {what: "2"})
+        monkeypatch.setattr(provenance, "versions", lambda: versions | {what: "2"})
     elif what == "commit":
-        monkeypatch.setattr(manifest, "git_state", lambda: state | {"commit": "f00d"})
+        monkeypatch.setattr(provenance, "git_state", lambda: state | {"commit": "f00d"})
     else:
-        monkeypatch.setattr(manifest, "machine", lambda: {"platform": "other", "threads": 1})
+        monkeypatch.setattr(provenance, "machine", lambda: {"platform": "other", "threads": 1})
 
 
 DECISIVE = ("canaries", "synthsae_jax", "jax", "jaxlib")
@@ -385,15 +385,15 @@ def test_cells_of_two_versions_are_not_mixed_without_a_word(tmp_path, monkeypatc
 @pytest.mark.parametrize("what", [*DECISIVE, "commit", "machine"])
 def test_both_makers_are_in_the_manifest(tmp_path, monkeypatch, what):
     out = interrupted(tmp_path / "out")
-    first = manifest.provenance_of(manifest.read_manifest(out))
+    first = provenance.of(manifest.read_manifest(out))
     changed(monkeypatch, what)
     is_decisive = what in DECISIVE
     mixed = runner.execute(toy(), "smoke", out, quiet=True, accept_mixed=is_decisive)
     assert mixed.rows() == ROWS
     one, other = mixed.manifest["provenances"]
-    assert manifest.provenance_of(mixed.manifest) == manifest.provenance_of(one) == first
+    assert provenance.of(mixed.manifest) == provenance.of(one) == first
     assert (one["cells"], other["cells"]) == (list(NAMES[:2]), list(NAMES[2:]))
-    difference = manifest.compare(manifest.provenance_of(one), manifest.provenance_of(other))
+    difference = provenance.compare(provenance.of(one), provenance.of(other))
     assert [what in d.field for d in difference] == [True]
 
 
