@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 
 class ConfigError(ValueError):
@@ -40,6 +44,19 @@ def check_choice(where: str, given: object, allowed: Iterable[str]) -> None:
         raise unknown_name(where, given, allowed)
 
 
+def check_range(what: str, given: float, least: float, most: float) -> None:
+    """Raise unless `given` lies in [least, most]; NaN does not."""
+    require(bool(given >= least), f"{what} must be at least {least:,}, got {short(given)}.")
+    require(bool(given <= most), f"{what} must be at most {most:,}, got {short(given)}.")
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """A finite real number, and no truth value."""
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    # math.isfinite is an error of its own for an integer beyond float64
+    return is_real and bool(abs(value) <= sys.float_info.max)  # pyright: ignore
+
+
 def short(value: object) -> str:
     """The value as Python writes it, cut where that is long."""
     try:
@@ -58,7 +75,8 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+    shown = lambda c: c.isprintable() or c in keep or unicodedata.category(c) == "Zs"
+    return "".join(c if shown(c) else _escape(c) for c in text)
 
 
 _LONGEST = 120  # characters of a value in a message

@@ -9,9 +9,11 @@ the commands that compute, so `--help` answers at once.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from synthsae_jax import __version__, interrupts
@@ -24,7 +26,7 @@ from synthsae_jax.cli.quick import Quick
 from synthsae_jax.cli.report import Report
 from synthsae_jax.cli.run import Run
 from synthsae_jax.cli.score import Score
-from synthsae_jax.errors import ConfigError
+from synthsae_jax.errors import ConfigError, printable
 
 COMMANDS: Mapping[str, type] = {
     "list": List,
@@ -49,13 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        command = parse(PROGRAM, argv, COMMANDS)
-        if command is not None:
-            _keep_compiled_programs()
-            command.run()
-            sys.stdout.flush()
+        with _plain_output():
+            command = parse(PROGRAM, argv, COMMANDS)
+            if command is not None:
+                _keep_compiled_programs()
+                command.run()
+                sys.stdout.flush()
     except ConfigError as error:
-        return _stop(2, " ".join(str(error).split()))
+        return _stop(2, str(error))
     except (KeyboardInterrupt, interrupts.Terminated) as end:
         number = interrupts.number_of(end)
         return _stop(interrupts.exit_status(number), interrupts.message(number))
@@ -65,6 +68,8 @@ def _run(argv: Sequence[str]) -> int:
         return 1
     except OSError as error:
         return _stop(1, f"failed: {error}")
+    except MemoryError:
+        return _stop(1, "failed: this machine has too little memory for it.")
     except Exception:
         # an import that was interrupted may fail as if something were missing
         if (number := interrupts.requested()) is None:
@@ -75,8 +80,22 @@ def _run(argv: Sequence[str]) -> int:
 
 def _stop(status: int, message: str) -> int:
     with contextlib.suppress(OSError):  # the terminal may be closed
-        print(f"{PROGRAM}: {message}", file=sys.stderr)
+        print(f"{PROGRAM}: {printable(message)}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _plain_output() -> Iterator[None]:
+    """Warnings as one line each, and no text that stdout has no characters for ends the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        yield
+
+
+def _note(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"{PROGRAM}: note: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _keep_compiled_programs() -> None:

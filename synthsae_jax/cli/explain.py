@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from synthsae_jax import registry
+from synthsae_jax.cli.output import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Explain:
         )
 
         for kind, explanation in registry.explain(self.name):
-            print(f"{self.name} ({kind})")
+            say(f"{self.name} ({kind})")
             for field, text in dataclasses.asdict(explanation).items():
                 if text:
-                    print(f"  {field + ':':<11}{text}")
+                    say(f"  {field + ':':<11}{text}")

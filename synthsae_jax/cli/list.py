@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from synthsae_jax.cli.arguments import PROGRAM
+from synthsae_jax.cli.output import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +16,7 @@ class List:
         from synthsae_jax import matching, saes, similarity, suite, worlds
 
         for name in suite.names():
-            print(suite.describe(name))
+            say(suite.describe(name))
         others = {
             "presets": worlds.preset_names(),
             "saes": saes.names(),
@@ -24,7 +25,7 @@ class List:
             "nulls": matching.null_names(),
             "similarity measures": similarity.names(),
         }
-        print()
+        say()
         for kind, names in others.items():
-            print(f"{kind}: {', '.join(names)}")
-        print(f"\n'{PROGRAM} explain NAME' says what a name means.")
+            say(f"{kind}: {', '.join(names)}")
+        say(f"\n'{PROGRAM} explain NAME' says what a name means.")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from synthsae_jax.cli.arguments import File, writable_file
+from synthsae_jax.cli.output import say
 from synthsae_jax.errors import ConfigError
 
 Files = tuple[Path, ...]
@@ -72,7 +73,7 @@ class Match:
         _show(record)
         for what, path in (("record", self.out), ("page", self.page)):
             if path is not None:
-                print(f"The {what}: {path}")
+                say(f"The {what}: {path}")
 
 
 def _prior(given: str) -> float | str:
@@ -99,7 +100,7 @@ def _show(record: Mapping[str, Any]) -> None:
 
     console = Console(highlight=False, soft_wrap=False)
     for line in _lines(record):
-        print(line)
+        say(line)
     for pair in record["pairs"]:
         if pair["summary"]:
             a, b = (record["provenance"]["saes"][pair[side]]["name"] for side in "ab")

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from synthsae_jax.errors import printable
+
+
+def say(text: str = "") -> None:
+    """Print a line or a table. Names in it are data: what a terminal would obey is escaped."""
+    print(printable(text, keep="\n"))
 
 
 def show_result(result: Any, out: Path) -> None:
@@ -15,13 +24,28 @@ def show_result(result: Any, out: Path) -> None:
     report.build(out)
     text = "\n\n".join(str(table).rstrip("\n") for table in result.tables()) + "\n"
     atomic.write_text(out / "summary.txt", text)
-    print(text)
-    print(f"The page: {out / 'report.html'}")
+    say(text)
+    say(f"The page: {out / 'report.html'}")
 
 
-def write_json(path: Path | None, content: Any) -> None:
-    """Write `content` as JSON where a file was asked for."""
-    if path is not None:
-        from synthsae_jax.io import atomic
+def write_numbers(path: Path | None, numbers: Mapping[str, float]) -> None:
+    """Write numbers by name as JSON where a file was asked for.
 
-        atomic.write_text(path, json.dumps(content, indent=1) + "\n")
+    One that is undefined is null, and `reasons` says of each why it may be.
+    """
+    if path is None:
+        return
+    from synthsae_jax.io import atomic
+
+    content: dict[str, Any] = {k: v if math.isfinite(v) else None for k, v in numbers.items()}
+    if reasons := {name: why_undefined(name) for name, v in content.items() if v is None}:
+        content["reasons"] = reasons
+    atomic.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def why_undefined(name: str) -> str:
+    """When a metric is no finite number, from its own explanation."""
+    from synthsae_jax import registry
+
+    known = [e.undefined for kind, e in registry.explain(name) if kind == "metric" and e.undefined]
+    return "; ".join([*known, "NaN where a reconstruction is not finite"])

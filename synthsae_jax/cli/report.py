@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from synthsae_jax.cli.arguments import Folder, existing_folder, writable_folder
+from synthsae_jax.cli.output import say
 from synthsae_jax.errors import check_choice
 
 FIGURE_FORMATS = ("pdf", "svg", "png")
@@ -37,4 +38,4 @@ class Report:
         from synthsae_jax import report
 
         report.build(self.folder, figures=formats, width=self.width, out=out)
-        print(f"The page: {out / 'report.html'}")
+        say(f"The page: {out / 'report.html'}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from synthsae_jax.cli.arguments import Folder, Scale, writable_folder
-from synthsae_jax.cli.output import show_result
+from synthsae_jax.cli.output import say, show_result
 from synthsae_jax.errors import check_choice, require
 
 
@@ -42,7 +42,7 @@ class Run:
             )
             options["salt"] = self.salt.lower()
         if self.dry_run:
-            print(suite.plan(self.name, **options))
+            say(suite.plan(self.name, **options))
             return
         out = self.out or Path(suite.default_folder(self.name, self.scale))
         writable_folder(out)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from synthsae_jax.cli.arguments import File, Folder, existing_folder, writable_file
-from synthsae_jax.cli.output import write_json
-from synthsae_jax.errors import require
+from synthsae_jax.cli.arguments import MOST, File, Folder, existing_folder, writable_file
+from synthsae_jax.cli.output import say, write_numbers
+from synthsae_jax.errors import check_range, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Score:
     """Also write the numbers to this file."""
 
     def run(self) -> None:
-        require(self.samples >= 1, f"--samples must be at least 1, got {self.samples}.")
-        require(self.seed >= 0, f"--seed must be at least 0, got {self.seed}.")
+        check_range("--samples", self.samples, 1, MOST)
+        check_range("--seed", self.seed, 0, MOST)
         existing_folder(self.sae)
         writable_file(self.json)
         from synthsae_jax import io, metrics
@@ -45,6 +45,7 @@ class Score:
             "name the model it was trained on with --model.",
         )
         scores = metrics.evaluate(world, instance, sae, params, self.samples, self.seed)
-        for name, value in scores.items():
-            print(f"{name:<24} {float(value):.4f}")
-        write_json(self.json, {name: float(value) for name, value in scores.items()})
+        numbers = {name: float(value) for name, value in scores.items()}
+        write_numbers(self.json, numbers)
+        for name, value in numbers.items():
+            say(f"{name:<24} {value:.4f}")

@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import ConfigError, is_number, require
 from synthsae_jax.io.saelens_files import check_known
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.build import WorldConfig
 from synthsae_jax.worlds.correlation import LowRank
 from synthsae_jax.worlds.forest import HierarchyConfig
-from synthsae_jax.worlds.law_base import check_numbers, is_number, make
+from synthsae_jax.worlds.law_base import check_numbers, make
 
 _KEYS = (
     "num_features",

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import printable, require
+from synthsae_jax.inputs import expanded
 from synthsae_jax.io.any_sae import LoadedSAE, load_sae
+from synthsae_jax.io.arrays import NPY, as_float32, map_array
 from synthsae_jax.io.codes import load_codes
 from synthsae_jax.suite.progress import Reporter
 
@@ -98,13 +100,13 @@ def _check_files(n: int, acts: list[Path], codes: list[Path]) -> None:
         f"{n} SAEs take {n} files of --codes; given {len(codes)}.",
     )
     for path in (*acts, *codes):
-        require(path.is_file(), f"There is no file '{path}'.")
+        require(os.path.lexists(path), f"There is no file '{path}'.")
 
 
 def _names(paths: Sequence[PathLike]) -> list[str]:
-    """The last part of each path, or the whole path where two would be alike."""
-    short = [Path(p).expanduser().resolve().name for p in paths]
-    return short if len(set(short)) == len(short) else [f"{i}:{n}" for i, n in enumerate(short)]
+    """The last part of each path, or with its number where two would be alike, printable."""
+    names = [printable(os.path.basename(os.path.realpath(expanded(p)))) for p in paths]
+    return names if len(set(names)) == len(names) else [f"{i}:{n}" for i, n in enumerate(names)]
 
 
 def _check_tokens(given: Sequence[tuple[Path, int]]) -> None:
@@ -119,14 +121,14 @@ def _check_tokens(given: Sequence[tuple[Path, int]]) -> None:
 
 def _array(path: Path) -> np.ndarray:
     """A matrix in an .npy file, left on disk."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"{path}: cannot be read as an array ({error}).") from None
     require(
-        isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu",
-        f"{path}: needs numbers [n, width] in an .npy file; got "
-        f"{getattr(array, 'dtype', 'several arrays')} {list(getattr(array, 'shape', []))}.",
+        path.name.lower().endswith(NPY),
+        f"{path}: activations are read from an {NPY} file, as numpy.save writes it.",
+    )
+    array = map_array(path)
+    require(
+        array.ndim == 2 and array.dtype.kind in "fiu" and array.shape[1] > 0,
+        f"{path}: needs numbers [n, width] in an .npy file; got {array.dtype} {list(array.shape)}.",
     )
     return array
 
@@ -147,12 +149,7 @@ def _encoded(path: Path, x: np.ndarray, loaded: LoadedSAE) -> sparse.csr_matrix:
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, len(x), rows):
-            block = np.asarray(x[start : start + rows], np.float32)
-            require(
-                bool(np.isfinite(block).all()),
-                f"{path}: holds values that are not finite, in tokens {start} to "
-                f"{start + len(block) - 1}.",
-            )
+            block = as_float32(f"{path} from token {start:,}", np.asarray(x[start : start + rows]))
             # the last block is filled up, so that it runs the same program
             filled = np.pad(block, ((0, rows - len(block)), (0, 0)))
             yield np.asarray(encode(loaded.params, jnp.asarray(filled)))[: len(block)]

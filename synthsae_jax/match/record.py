@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from synthsae_jax.errors import require
+from synthsae_jax.errors import ConfigError, require, short
 from synthsae_jax.io import atomic
 from synthsae_jax.strict_json import read_object
 
@@ -62,10 +62,20 @@ def check_record(record: Record, where: str = "record") -> Record:
     """The record, if it has the parts of this version and no two of its columns disagree."""
     require(
         record.get("schema") == SCHEMA,
-        f"{where}: expected schema {SCHEMA!r}; got {record.get('schema')!r}.",
+        f"{where}: expected schema {SCHEMA!r}; got {short(record.get('schema'))}.",
     )
     missing = [key for key in KEYS if key not in record]
     require(not missing, f"{where}: {', '.join(missing)} is missing.")
+    try:
+        _check_columns(record, where)
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{where}: malformed record ({type(error).__name__}: {error}).") from None
+    return record
+
+
+def _check_columns(record: Record, where: str) -> None:
     widths = [sae["d_sae"] for sae in record["provenance"]["saes"]]
     for sae, width in zip(record["latents"], widths, strict=True):
         wrong = [k for k, v in sae.items() if isinstance(v, list) and len(v) != width]
@@ -74,4 +84,3 @@ def check_record(record: Record, where: str = "record") -> Record:
         matching = pair["matching"]
         sizes = {len(v) for v in matching.values() if isinstance(v, list)}
         require(len(sizes) == 1, f"{where}: columns of a matching must be equally long.")
-    return record

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from synthsae_jax.errors import check_choice, require
+from synthsae_jax.errors import check_choice, check_range, printable, require
 from synthsae_jax.io.provenance import versions
 from synthsae_jax.match import credence as match_credence
 from synthsae_jax.match import evidence as match_evidence
@@ -118,7 +118,8 @@ def _check(
     require(
         draws == 0 or draws > 1, f"draws must be 0 or more than 1 (99 to screen); given {draws}."
     )
-    require(seed >= 0, f"seed must be at least 0; given {seed}.")
+    check_range("seed", seed, 0, 2**31 - 1)
+    check_range("draws", draws, 0, 1_000_000)
     check_choice("value of same_space", same_space, SAME_SPACE)
     if isinstance(prior, str):
         check_choice("prior", prior, ("estimate",))
@@ -247,12 +248,12 @@ def _provenance(side: Side) -> dict[str, Any]:
     sae = side.loaded
     return {
         "name": side.name,
-        "path": str(sae.path),
+        "path": printable(str(sae.path)),
         "sha256": sae.sha256(),
         "architecture": sae.architecture,
         "d_in": sae.d_in,
         "d_sae": sae.d_sae,
-        "read": None if side.read is None else str(side.read),
+        "read": None if side.read is None else printable(str(side.read)),
         "read_bytes": None if side.read is None else Path(side.read).stat().st_size,
     }
 

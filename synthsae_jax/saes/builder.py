@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 import types
 import typing
 from typing import Any
 
 import numpy as np
 
-from synthsae_jax.errors import ConfigError, unknown_name
+from synthsae_jax.errors import ConfigError, check_range, is_number, short, unknown_name
 from synthsae_jax.saes.base import SAE, architectures
 
 
@@ -53,15 +52,20 @@ def build(name: str, *, d_in: int, d_sae: int, **options) -> SAE:
         name=name,
         options=choices,
         factory=entry.factory,
-        hyper=hyper.replace(**{n: _traceable(v) for n, v in vars(hyper).items()}),
+        hyper=hyper.replace(**{n: _traceable(n, v) for n, v in vars(hyper).items()}),
     )
 
 
-def _traceable(value: int | float | None) -> np.generic | None:
+def _traceable(name: str, value: int | float | None) -> np.generic | None:
     """A number as a numpy scalar of fixed type, so that every value of it has the same trace."""
     if value is None:
         return None
-    return np.int32(value) if isinstance(value, int) else np.float32(value)
+    if isinstance(value, int):
+        check_range(name, value, -(2**31), 2**31 - 1)
+        return np.int32(value)
+    largest = float(np.finfo(np.float32).max)
+    check_range(name, value, -largest, largest)
+    return np.float32(value)
 
 
 def _converted(name: str, value: Any, kind: Any) -> Any:
@@ -73,15 +77,14 @@ def _converted(name: str, value: Any, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         if isinstance(value, list | tuple):
             return tuple(_converted(name, v, typing.get_args(kind)[0]) for v in value)
-        raise ConfigError(f"{name} must be a sequence, got {name}={value!r}.")
+        raise ConfigError(f"{name} must be a sequence, got {name}={short(value)}.")
     if isinstance(value, np.generic):
         value = value.item()
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if kind is float and is_number and math.isfinite(value):
+    if kind is float and is_number(value):
         return float(value)
-    if kind is int and is_number and value == math.floor(value):
+    if kind is int and is_number(value) and value == math.floor(value):
         return int(value)
     if kind in (bool, str) and isinstance(value, kind):
         return value
     what = {float: "a finite number", int: "a whole number", bool: "True or False", str: "a word"}
-    raise ConfigError(f"{name} must be {what[kind]}, got {name}={value!r}.")
+    raise ConfigError(f"{name} must be {what[kind]}, got {name}={short(value)}.")

@@ -18,6 +18,7 @@ from synthsae_jax.saes.records import Options, Rules, SAEParams, no_state
 Array = jax.Array
 
 _LARGEST_GRAM = 2**28  # entries: 1 GiB
+_MOST_ROUNDS = 65_536
 _TOGETHER = 512  # samples whose rounds are run together; others wait
 
 
@@ -39,11 +40,18 @@ class MatchingPursuitOptions(Options):
             rounds is None or rounds >= 1,
             f"max_iterations must be at least 1 or None, got max_iterations={rounds}.",
         )
+        require(
+            self.rounds <= _MOST_ROUNDS,
+            f"max_iterations must be at most {_MOST_ROUNDS:,}, since every round of a sample is "
+            f"kept, got max_iterations={rounds}.",
+        )
 
     @property
     def rounds(self) -> int:
-        """The most latents that a sample can have."""
-        return self.d_in if self.max_iterations is None else self.max_iterations
+        """The most rounds that a sample can have."""
+        rounds = self.d_in if self.max_iterations is None else self.max_iterations
+        # each round but the last brings a new latent where one without ends the pursuit
+        return min(rounds, self.d_sae + 1) if self.stop_on_duplicate_support else rounds
 
 
 @struct.dataclass

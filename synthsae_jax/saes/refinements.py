@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from synthsae_jax.errors import require
+from synthsae_jax.errors import is_number, require
 from synthsae_jax.numerics import row_norms, safe_ratio
 from synthsae_jax.saes.base import SAE
 from synthsae_jax.saes.records import Options, Rules, SAEParams
@@ -33,8 +32,7 @@ def leave_one_out(sae: SAE, tau: float = 0.0) -> SAE:
     Params, hyper and training are the base's. Equal to another of an equal SAE with the same tau.
     Source: Bussmann's follow-up to SynthSAEBench's LISTA-Matryoshka (F1 .977 -> .989).
     """
-    is_number = isinstance(tau, numbers.Real) and not isinstance(tau, bool) and math.isfinite(tau)
-    require(is_number, f"tau must be a finite number, got tau={tau!r}.")
+    require(is_number(tau), f"tau must be a finite number, got tau={tau!r}.")
     return _refined(sae, "leave_one_out", _LeaveOneOut(sae.factory, float(tau)))
 
 

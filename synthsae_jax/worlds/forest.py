@@ -9,8 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from synthsae_jax.errors import ConfigError, check_choice, require
-from synthsae_jax.worlds.law_base import is_number, make
+from synthsae_jax.errors import ConfigError, check_choice, is_number, require
+from synthsae_jax.worlds.law_base import make
 from synthsae_jax.worlds.nodes import Nodes
 from synthsae_jax.worlds.records import Forest
 

@@ -7,9 +7,8 @@ import dataclasses
 import jax
 from flax import struct
 
-from synthsae_jax.errors import check_choice, require
+from synthsae_jax.errors import check_choice, is_number, require
 from synthsae_jax.worlds.departures import departures
-from synthsae_jax.worlds.law_base import is_number
 from synthsae_jax.worlds.learned import LearnedConfig
 
 Array = jax.Array

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
 
 import numpy as np
 
-from synthsae_jax.errors import require, unknown_name
+from synthsae_jax.errors import is_number, require, unknown_name
 
 SOURCE = "SynthSAEBench, arXiv 2602.14687"
 
@@ -39,11 +37,6 @@ def make(kind: type, options: dict[str, Any]):
     ]
     require(not missing, f"{kind.__name__}: missing {', '.join(missing)}.")
     return kind(**options)
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """A finite real number, and no truth value."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_numbers(law: Any, optional: tuple[str, ...] = ()) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import ConfigError, is_number, require
 from synthsae_jax.registry import Registry
 from synthsae_jax.worlds.firing import (
     Constant,
@@ -22,7 +22,7 @@ from synthsae_jax.worlds.firing import (
     Zipfian,
     firing_laws,
 )
-from synthsae_jax.worlds.law_base import Law, is_number, make
+from synthsae_jax.worlds.law_base import Law, make
 from synthsae_jax.worlds.magnitude import (
     ConstantMagnitude,
     ExponentialMagnitude,

@@ -20,11 +20,10 @@ import optax
 from flax import struct
 
 from synthsae_jax import keys
-from synthsae_jax.errors import check_choice, require
+from synthsae_jax.errors import check_choice, is_number, require
 from synthsae_jax.numerics import row_norms, safe_ratio
 from synthsae_jax.worlds.codes import densify
 from synthsae_jax.worlds.inputs import bare, raise_on_lost, whole_seeds
-from synthsae_jax.worlds.law_base import is_number
 from synthsae_jax.worlds.records import World
 from synthsae_jax.worlds.sample import sample_codes
 

@@ -33,6 +33,7 @@ WRONG = {
     "a flag without its value": ("run probe@1 --out", "--out"),
     "a word too many": ("run probe@1 twice", "no argument takes 'twice'"),
     "a number that is none": ("score . --samples many", "'many'"),
+    "samples for ever": ("score . --samples 10000000000000000000000", "at most 2,147,483,647"),
     "no samples": ("score . --samples 0", "--samples must be at least 1, got 0"),
     "a cosine of 3": ("match . . --threshold 3", "threshold must be in [-1, 1]; given 3.0"),
     "a benchmark nobody knows": ("run prob@1", "Unknown benchmark 'prob@1'. Did you mean 'probe@1"),

@@ -304,7 +304,7 @@ WRONG = {
     "unpaired tokens": (["a", "b"], {"acts": ["x.npy", "short.npy"]}, "has 600, .* has 10"),
     "wide activations": (["a", "b"], {"acts": ["wide.npy"]}, "of 17 dimensions, .* reads 16"),
     "wide codes": (["a", "b"], {"codes": ["a.npz", "wide.npz"]}, "of 17 latents, .* has 24"),
-    "activations that are not": (["a", "b"], {"acts": ["nan.npy"]}, "not finite, in tokens 0 to"),
+    "activations that are not": (["a", "b"], {"acts": ["nan.npy"]}, "from token 0: .* not finite"),
     "no codes to be made": (["rows", "b"], {"acts": ["x.npy"]}, "has no W_enc"),
     "two spaces": (["a", "narrow"], {"weights_only": True}, "they read 16 and 3 dimensions"),
     "two spaces as one": (
