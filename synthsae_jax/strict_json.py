@@ -44,7 +44,8 @@ def parse_json(text: bytes | str, where: str, depth: int = DEPTH) -> Any:
     """
     try:
         if isinstance(text, bytes):
-            text = text.decode("utf-16" if text.startswith(_UTF16) else "utf-8-sig")
+            text = text.decode("utf-16" if text.startswith(_UTF16) else "utf-8")
+        text = text.removeprefix("\ufeff")
         value = json.loads(text, parse_constant=_constant, parse_int=_integer, parse_float=_number)
     except RecursionError:
         raise ConfigError(f"{where}: {_too_deep(depth)}") from None

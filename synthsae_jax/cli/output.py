@@ -47,5 +47,6 @@ def why_undefined(name: str) -> str:
     """When a metric is no finite number, from its own explanation."""
     from synthsae_jax import registry
 
-    known = [e.undefined for kind, e in registry.explain(name) if kind == "metric" and e.undefined]
-    return "; ".join([*known, "NaN where a reconstruction is not finite"])
+    known = registry.explain(name) if name in registry.explainable() else []
+    reasons = [e.undefined for kind, e in known if kind == "metric" and e.undefined]
+    return "; ".join([*reasons, "NaN where a reconstruction is not finite"])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import saes
-from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.errors import ConfigError, printable, require
 from synthsae_jax.inputs import PathLike, expanded, is_folder
 from synthsae_jax.io import saelens_files as files
 from synthsae_jax.io.arrays import Archive, open_arrays, tensor_files
@@ -50,11 +50,11 @@ class LoadedSAE:
         return self.decoder.shape[0]
 
     def sha256(self) -> dict[str, str]:
-        """The hash of each file that was read, by its name."""
+        """The hash of each file that was read, by its (printable) name."""
         hashes = {}
         for path in self.files:
             with open(path, "rb") as file:
-                hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+                hashes[printable(path.name)] = hashlib.file_digest(file, "sha256").hexdigest()
         return hashes
 
 

@@ -80,6 +80,7 @@ def _check_columns(record: Record, where: str) -> None:
     for sae, width in zip(record["latents"], widths, strict=True):
         wrong = [k for k, v in sae.items() if isinstance(v, list) and len(v) != width]
         require(not wrong, f"{where}: {', '.join(wrong)} must have {width} entries.")
+    require(isinstance(record["pairs"], list), f"{where}: pairs must be a list.")
     for pair in record["pairs"]:
         matching = pair["matching"]
         sizes = {len(v) for v in matching.values() if isinstance(v, list)}

@@ -7,17 +7,21 @@ less than once in 1e8 tokens, so a training run of some million samples does not
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synthsae_jax.errors import ConfigError
-from synthsae_jax.worlds.records import Codes, World
+from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.worlds.filled import WIDE
+from synthsae_jax.worlds.records import Codes, Forest, World
 from synthsae_jax.worlds.tree import draw_tree, factor_draw
 
 _PILOT_BATCHES, _PILOT_BATCH = 16, 1024  # one batch at a time is held in memory
+_MOST_CANDIDATES = 1 << 15  # children of active parents, of one token
+_MOST_AT_ONCE = 1 << 22  # the same, of all tokens that are drawn at once: 16 MB a number
 _GRAIN = 8  # slots come in multiples, so that like worlds share compiled programs
 
 
@@ -30,7 +34,9 @@ def pilot_slots(world: World) -> tuple[int, ...]:
     world = world.replace(config=None, seed=None)  # like worlds share one compiled pilot
     slots = _generous(world)
     while True:
-        mean, most = (np.asarray(x) for x in _pilot(world.replace(slots=slots)))
+        mean, most = (
+            np.asarray(x) for x in _pilot(world.replace(slots=slots), _batch(world, slots))
+        )
         if (most <= np.array(slots)).all():
             wanted = np.maximum(1.25 * most, mean + 1.7 * (most - mean) + 3)
             return tuple(_round_up(w) for w in np.minimum(wanted, _limits(world)))
@@ -50,13 +56,35 @@ def raise_on_overflow(codes: Codes, world: World) -> None:
         )
 
 
-@jax.jit
-def _pilot(world: World) -> tuple[jax.Array, jax.Array]:
+def _batch(world: World, slots: tuple[int, ...]) -> int:
+    """Tokens of the pilot that are drawn at once: fewer where a token has many candidates.
+
+    Raises where a token has more than can be drawn: every active parent takes as much room as the
+    largest family.
+    """
+    widest = world.forest.children.shape[-1]
+    if widest <= WIDE:
+        return _PILOT_BATCH
+    parents = max(slots[0], *slots[2:-1])
+    require(
+        parents * widest <= _MOST_CANDIDATES,
+        f"This hierarchy has a parent with {widest:,} children, and may need room for {parents:,} "
+        f"active features of a level on one token: {parents * widest:,} candidates, and at most "
+        f"{_MOST_CANDIDATES:,} are drawn for a token. Split the largest families, or make their "
+        "members rarer.",
+    )
+    fitting = _MOST_AT_ONCE // (parents * widest)
+    return min(_PILOT_BATCH, 1 << (fitting.bit_length() - 1))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _pilot(world: World, size: int) -> tuple[jax.Array, jax.Array]:
     def batch(key: jax.Array) -> jax.Array:
         key_factors, key_tree = jax.random.split(key)
-        return draw_tree(key_tree, world, factor_draw(key_factors, world, _PILOT_BATCH))[1]
+        return draw_tree(key_tree, world, factor_draw(key_factors, world, size))[1]
 
-    counts = jax.lax.map(batch, jax.random.split(jax.random.key(0x91107), _PILOT_BATCHES))
+    batches = _PILOT_BATCHES * _PILOT_BATCH // size
+    counts = jax.lax.map(batch, jax.random.split(jax.random.key(0x91107), batches))
     return counts.astype(jnp.float32).mean(axis=(0, 1)), counts.max(axis=(0, 1))
 
 
@@ -76,9 +104,22 @@ def _generous(world: World) -> tuple[int, ...]:
     expected_roots = probabilities[roots].sum()
     expected_tops = expected_roots + probabilities[free].sum()
     coarse_misses = (roots.size + free.size) / 256
-    levels = [2 * _spread(expected_roots)] * world.levels
+    level = max(2 * _spread(expected_roots), _spread(_largest_burst(forest, probabilities)))
+    levels = [level] * world.levels
     total = _spread(expected_tops) + sum(levels)
     return (_spread(expected_roots), _spread(expected_tops + coarse_misses), *levels, total)
+
+
+def _largest_burst(forest: Forest, probabilities: np.ndarray) -> float:
+    """Most children that a parent, when it is active, brings along on average; 0 of small families.
+
+    Small families find their slots by doubling, at little cost.
+    """
+    children = np.asarray(forest.children)
+    if children.shape[-1] <= WIDE:
+        return 0.0
+    padded = np.append(probabilities, 0.0)
+    return float(padded[np.minimum(children, len(probabilities))].sum(axis=-1).max(initial=0.0))
 
 
 def _spread(mean: float) -> int:

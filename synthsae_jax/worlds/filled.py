@@ -18,19 +18,24 @@ from synthsae_jax.worlds.compact import first_above
 Array = jax.Array
 Tree = TypeVar("Tree")
 _LEAST = 2048  # slots in one piece: fewer would be all overhead
+WIDE = 64  # numbers of a slot, above which the numbers of a piece are bounded, not its slots
+_MOST_NUMBERS = 1 << 17
 _PIECES = 12  # that entirely full slots are cut into
 
 
-def on_filled(function: Callable[[Array, Array], Tree], count: Array, slots: int) -> Tree:
+def on_filled(
+    function: Callable[[Array, Array], Tree], count: Array, slots: int, width: int = 1
+) -> Tree:
     """`function(token, rank)` of the first `count` [n] of each token's slots, zero in the others.
 
     The function takes int32 `[C]` pairs, whatever C, and returns arrays `[C, ...]`; they come back
-    as `[n, slots, ...]`. More than `slots` are cut.
+    as `[n, slots, ...]`. More than `slots` are cut. `width`: how many numbers the function
+    makes of a slot; where they are many, C is small on a CPU.
     """
     count = jnp.minimum(count, slots)
     return jax.lax.platform_dependent(
         count,
-        cpu=lambda count: _in_pieces(function, count, slots),
+        cpu=lambda count: _in_pieces(function, count, slots, width),
         default=lambda count: _at_once(function, count, slots),
     )
 
@@ -44,10 +49,15 @@ def unless_zero(weights: Array, function: Callable[[Tree], Tree], value: Tree) -
     )
 
 
-def _in_pieces(function: Callable[[Array, Array], Tree], count: Array, slots: int) -> Tree:
+def _in_pieces(
+    function: Callable[[Array, Array], Tree], count: Array, slots: int, width: int
+) -> Tree:
     n = count.shape[0]
     most = n * slots
-    piece = min(most, max(_LEAST, -(-most // _PIECES)))
+    piece = max(_LEAST, -(-most // _PIECES))
+    if width > WIDE:  # a piece that is hardly filled would cost as much as a full one
+        piece = max(8, _MOST_NUMBERS // width)
+    piece = min(most, piece)
     ends = jnp.cumsum(count)
     starts = ends - count
 

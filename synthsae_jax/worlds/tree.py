@@ -17,7 +17,7 @@ from jax.scipy.special import ndtr
 from synthsae_jax.worlds import bits
 from synthsae_jax.worlds.coarse import candidates, coarse_byte, top_features
 from synthsae_jax.worlds.compact import compact, marks
-from synthsae_jax.worlds.filled import on_filled
+from synthsae_jax.worlds.filled import WIDE, on_filled, unless_zero
 from synthsae_jax.worlds.records import Codes, World
 
 Array = jax.Array
@@ -139,7 +139,8 @@ def _draw_children(token: _Token, world: World, parents: _Active) -> _Active:
         return ids, values * jnp.where(forest.scaled[ids], ratio[:, None], 1.0)
 
     n, slots = parents.ids.shape
-    ids, values = (x.reshape(n, -1) for x in on_filled(draw, parents.count, slots))
+    drawn = on_filled(draw, parents.count, slots, width=forest.children.shape[-1])
+    ids, values = (x.reshape(n, -1) for x in drawn)
     return _keep(ids, values, slots, world.n_base)
 
 
@@ -168,6 +169,11 @@ def _one_per_group(values: Array, score: Array, group: Array) -> Array:
     """
     score = jnp.where(values > 0, score, -1.0)
     position = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
+    alone = lambda values, beaten: jnp.where(beaten & (group >= 0), 0.0, values)
+    if values.shape[-1] > WIDE:
+        # all pairs of a thousand siblings take minutes; most such families exclude nothing
+        in_order = lambda values: alone(values, _behind_another(score, group, position))
+        return unless_zero(group + 1, in_order, values)
 
     # A loop rather than a comparison of all pairs: what a loop reads is stored first, while XLA
     # would draw the scores anew for every pair.
@@ -177,8 +183,17 @@ def _one_per_group(values: Array, score: Array, group: Array) -> Array:
         wins = (theirs > score) | ((theirs == score) & (rival < position))
         return beaten | (same & wins)
 
-    beaten = jax.lax.fori_loop(0, values.shape[-1], against, jnp.zeros(values.shape, bool))
-    return jnp.where(beaten & (group >= 0), 0.0, values)
+    return alone(
+        values, jax.lax.fori_loop(0, values.shape[-1], against, jnp.zeros(values.shape, bool))
+    )
+
+
+def _behind_another(score: Array, group: Array, position: Array) -> Array:
+    """Whether another of the same group comes first by score, then position; by sorting."""
+    group, _, position = jax.lax.sort((group, -score, position), num_keys=3)
+    behind = group == jnp.roll(group, 1, axis=-1)
+    behind = behind.at[..., 0].set(False)
+    return jax.lax.sort((position, behind), num_keys=1)[1]
 
 
 def _keep(ids: Array, values: Array, slots: int, empty: int) -> _Active:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from synthsae_jax import cli, io, metrics
+from synthsae_jax.cli import output
 
 
 @pytest.fixture
@@ -59,4 +60,29 @@ def test_score_uses_the_packaged_model_unless_told(folders, evaluated, golden, t
 def test_score_names_a_model_that_does_not_fit(folders, evaluated, only_line):
     assert cli.main(["score", folders["narrow"]]) == 2
     assert "reads 4 dimensions, but the model has 6" in only_line()
+    assert evaluated == []
+
+
+def test_undefined_numbers_are_null_with_a_reason(folders, evaluated, monkeypatch, tmp_path):
+    numbers = {"mcc": jnp.float32(jnp.nan), "explained_variance": -jnp.inf, "f1": 0.25}
+    monkeypatch.setattr(metrics, "evaluate", lambda *_: numbers)
+    target = tmp_path / "scores.json"
+    assert cli.main(["score", folders["a"], "--json", str(target)]) == 0
+    no_constants = lambda word: pytest.fail(f"{word} is not JSON")
+    found = json.loads(target.read_text(), parse_constant=no_constants)
+    reasons = found.pop("reasons")
+    assert found == {"mcc": None, "explained_variance": None, "f1": 0.25}
+    assert set(reasons) == {"mcc", "explained_variance"}
+    assert "the decoder is not finite" in reasons["mcc"]
+    assert "the inputs do not vary" in reasons["explained_variance"]
+
+
+@pytest.mark.parametrize("name", ["mcc", "l0", "f1", "dead_latents", "true_l0", "n_eval", "loss"])
+def test_every_number_has_a_reason(name):
+    assert "not finite" in output.why_undefined(name)
+
+
+def test_the_file_of_numbers_is_looked_for_before_the_work(folders, evaluated, tmp_path, only_line):
+    assert cli.main(["score", folders["a"], "--json", str(tmp_path)]) == 2
+    assert "is a folder" in only_line()
     assert evaluated == []

@@ -2,11 +2,12 @@
 
 import zipfile
 
+import ml_dtypes
 import numpy as np
 import pytest
 from scipy import sparse
 
-from synthsae_jax import io
+from synthsae_jax import inputs, io
 from synthsae_jax.errors import ConfigError
 
 N, L = 50, 12
@@ -148,6 +149,70 @@ def test_files_that_are_no_codes_say_why(tmp_path, codes):
         np.save(tmp_path / "codes.npy", array)
         with pytest.raises(ConfigError, match=message):
             io.load_codes(tmp_path / "codes.npy")
+
+
+def test_the_format_may_be_text_and_values_bfloat16(tmp_path, codes):
+    path = tmp_path / "codes.npz"
+    members, _ = wrong_files(codes)
+    np.savez(path, **{**members, "format": "csr"})
+    same(io.load_codes(path), codes)
+    half = codes.data.astype(ml_dtypes.bfloat16)
+    np.savez(path, **{**members, "data": half})
+    rounded = half.astype(np.float32)
+    same(io.load_codes(path), sparse.csr_matrix((rounded, codes.indices, codes.indptr), (N, L)))
+    for word, message in (("x" * 2000, "must be one word"), ("\x1b[2J", r"'\\x1b\[2J'")):
+        np.savez(path, **{**members, "format": word})
+        with pytest.raises(ConfigError, match=message):
+            io.load_codes(path)
+
+
+def test_codes_that_float32_has_no_number_for_are_refused(tmp_path, codes):
+    sparse.save_npz(tmp_path / "codes.npz", codes.astype(np.float64) * 1e300)
+    np.save(tmp_path / "codes.npy", codes.toarray().astype(np.float64) * 1e300)
+    for name in ("codes.npz", "codes.npy"):
+        with pytest.raises(ConfigError, match="101 codes are too large for float32"):
+            io.load_codes(tmp_path / name)
+
+
+def test_small_files_that_declare_much_are_refused_at_once(tmp_path, codes):
+    path = tmp_path / "codes.npz"
+    members, _ = wrong_files(codes)
+    empty = {"indptr": np.zeros(2, int), "indices": np.zeros(0, int), "data": np.zeros(0)}
+    for change, message in (
+        ({"shape": [1, 10**12], **empty}, "has 1,000,000,000,000 latents; from 1 to 16,777,216"),
+        ({"shape": [1, 0], **empty}, "has 0 latents"),
+        ({"shape": [10**11, L], **empty}, "for 100000000000 rows"),
+        ({"shape": [-1, L], **empty}, "no CSR matrix"),
+        ({"shape": [1.5, 2.0], **empty}, "two whole numbers"),
+    ):
+        np.savez(path, **{**members, **change})
+        with pytest.raises(ConfigError, match=message):
+            io.load_codes(path)
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (100000000000, 0)}"
+    text = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    (tmp_path / "codes.npy").write_bytes(text)
+    with pytest.raises(ConfigError, match="has 0 latents"):
+        io.load_codes(tmp_path / "codes.npy")
+
+
+def test_a_bomb_is_refused_before_memory_is_taken(tmp_path, codes, monkeypatch):
+    path = tmp_path / "codes.npz"
+    members, _ = wrong_files(codes)
+    n = 3_000_000
+    np.savez_compressed(
+        path,
+        **{
+            **members,
+            "indptr": np.array([0, n]),
+            "shape": np.array([1, L]),
+            "indices": np.zeros(n, np.int32),
+            "data": np.zeros(n, np.float32),
+        },
+    )
+    assert path.stat().st_size < n / 100
+    monkeypatch.setattr(inputs, "memory", lambda: 50_000_000)
+    with pytest.raises(ConfigError, match="would take 48 MB of memory; at most 25 MB"):
+        io.load_codes(path)
 
 
 def test_what_cannot_be_written_is_refused(tmp_path, codes):

@@ -168,6 +168,35 @@ def test_the_record_is_json_of_its_version(three, tmp_path):
         check_record({**three, "latents": short})
 
 
+def spoilt(record, *path, value):
+    """A copy of the record with one of its parts replaced."""
+    record = json.loads(json.dumps(record))
+    inner = record
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return record
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [], {}, [None], [3]])
+@pytest.mark.parametrize(
+    "path",
+    [("provenance",), ("latents",), ("pairs",), ("provenance", "saes"), ("pairs", 0, "matching")],
+)
+def test_a_record_of_another_shape_is_one_line(path, value, three, tmp_path):
+    (tmp_path / "record.json").write_text(json.dumps(spoilt(three, *path, value=value)))
+    try:
+        match.read_match(tmp_path / "record.json")
+    except ConfigError as error:
+        line = str(error)
+    else:
+        # a list of pairs may be empty
+        assert (path, value) == (("pairs",), [])
+        return
+    assert line.startswith(str(tmp_path / "record.json"))
+    assert line.isprintable()
+
+
 def test_the_same_inputs_give_the_same_record(place, bare):
     again = match.match_saes(
         [place / f"rows_{n}.npz" for n in "ab"], weights_only=True, seed=0, **FEW
@@ -312,6 +341,12 @@ WRONG = {
         {"weights_only": True, "same_space": "yes"},
         "cannot share an activation space",
     ),
+    "activations in a table": (["a", "b"], {"acts": ["x.csv"]}, "are read from an .npy file"),
+    "activations of tensors": (["a", "b"], {"acts": ["x.safetensors"]}, "from an .npy file"),
+    "activations of a table's name": (["a", "b"], {"acts": ["csv.npy"]}, "is no .npy file"),
+    "activations without width": (["a", "b"], {"acts": ["flat.npy"]}, "needs numbers"),
+    "too many draws": (["a", "b"], {"acts": ["x.npy"], "draws": 10**9}, "at most 1,000,000"),
+    "a seed of 40 digits": (["a", "b"], {"acts": ["x.npy"], "seed": 10**40}, "at most 2,147,483"),
     "a protocol": (["a", "b"], {"acts": ["x.npy"], "protocols": ["paulo"]}, "'paulo2025'"),
     "a prior": (["a", "b"], {"acts": ["x.npy"], "prior": 2.0}, r"in \(0, 1\)"),
     "a prior's name": (["a", "b"], {"acts": ["x.npy"], "prior": "estimat"}, "'estimate'"),
@@ -327,6 +362,9 @@ def test_wrong_input_is_told_in_one_line(case, place):
         np.save(place / "wide.npy", np.zeros((N, 17), np.float32))
         np.save(place / "nan.npy", np.full((N, D), np.nan, np.float32))
         sparse.save_npz(place / "wide.npz", sparse.csr_matrix(np.ones((N, 17))))
+        for name in ("x.csv", "csv.npy", "x.safetensors"):
+            (place / name).write_text("1,2\n")
+        np.save(place / "flat.npy", np.zeros((N, 0), np.float32))
         np.savez(place / "narrow.npz", W_dec=np.ones((4, 3)))
         np.savez(place / "rows.npz", W_dec=np.ones((20, D)))
     names, options, said = WRONG[case]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import pickle
 
 import jax
@@ -128,6 +129,15 @@ def test_config_holds_plain_numbers():
         ("matryoshka", {"k": 2, "matryoshka_widths": [0, 4]}, "must increase from at least 1"),
         ("matryoshka", {"k": 2, "matryoshka_widths": [4, 17]}, "to at most d_sae"),
         ("matryoshka", {"k": 0, "matryoshka_widths": [4]}, "0 < k <= d_sae, got k=0"),
+        ("topk", {"k": math.nan}, "k must be a whole number"),
+        ("topk", {"k": math.inf}, "k must be a whole number"),
+        ("topk", {"k": 10**400}, "k must be a whole number"),
+        ("topk", {"k": 2, "aux_loss_coefficient": 1e300}, "aux_loss_coefficient must be at most"),
+        (
+            "matching_pursuit",
+            {"max_iterations": 10**9, "stop_on_duplicate_support": False},
+            "max_iterations must be at most 65,536",
+        ),
         ("matching_pursuit", {"max_iterations": 0}, "max_iterations must be at least 1 or None"),
         ("matching_pursuit", {"residual_threshold": -1}, "residual_threshold must not be negative"),
         ("matching_pursuit", {"decoder_init_norm": 0.1}, "must be 1 for matching_pursuit, got"),

@@ -200,3 +200,12 @@ def test_the_loss_is_that_of_the_reconstruction():
     expected = through_latents(params)
     np.testing.assert_allclose(gradient.W_dec, expected.W_dec, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(gradient.b_dec, expected.b_dec, rtol=1e-4, atol=1e-5)
+
+
+def test_rounds_that_cannot_be_had_take_no_room():
+    # a sample ends with the round after all latents are on, whatever it was allowed
+    build = lambda n: saes.build("matching_pursuit", d_in=5, d_sae=9, max_iterations=n)
+    x = jax.random.normal(jax.random.key(0), (7, 5))
+    params = build(10).init(jax.random.key(1))
+    assert build(10**9).options.rounds == 10
+    np.testing.assert_array_equal(build(10**9).encode(params, x), build(10).encode(params, x))
