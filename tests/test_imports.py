@@ -38,7 +38,6 @@ PAGES = {
     "report.architectures_page",
     "report.architectures_ranking",
     "report.engineering_page",
-    "report.evolution_page",
     "report.overfitting_page",
     "report.realism_page",
 }

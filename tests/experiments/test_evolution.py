@@ -1,17 +1,31 @@
-"""evolution@1 on planted curves, and its smallest real cells."""
+"""evolution@1 on planted curves, and its real cells beside those of the contract test."""
 
 import math
 
 import numpy as np
 import pytest
 
-from synthsae_jax.experiments.evolution import claims as evolution_claims
-from synthsae_jax.experiments.evolution import experiment as evolution
-from synthsae_jax.experiments.evolution.claims import CURVES, reached
-from synthsae_jax.experiments.evolution.scores import frequency_edges, quarter
+from synthsae_jax.experiments import contract, evolution
+from synthsae_jax.experiments.evolution.measure import (
+    DISJOINT,
+    MATURITY,
+    SHARED,
+    TRAINING,
+    frequency_edges,
+    quarter,
+)
+from synthsae_jax.experiments.evolution.quantities import (
+    BEST_R,
+    CURVES,
+    FROM_THE_START,
+    STILL_RISING,
+    TRUTH,
+    reached,
+    step_of,
+)
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.evolution_page import evolution as evolution_page
 from synthsae_jax.suite.claims import judge
+from synthsae_jax.suite.quantity import Observed
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -21,21 +35,20 @@ def planted_rows(ahead=2.0, rare=1.0, n_worlds=5):
     rng = np.random.default_rng(0)
     rows = []
     for world in range(n_worlds):
-        for arm in (evolution_claims.TRAINING, evolution_claims.MATURITY):
-            for name, (variant, metric) in CURVES.items():
-                follows = name in ("truth", "aligned cosine > .7")
-                follows |= arm == evolution_claims.MATURITY
+        for arm in (TRAINING, MATURITY):
+            for name, (metric, variant, _) in CURVES.items():
+                follows = name in (TRUTH, "aligned cosine > .7") or arm == MATURITY
                 for suffix, later in (("", 0.0), ("_q1", rare), ("_q4", -rare)):
                     centre = 5 + later - (0 if follows else ahead) + 0.01 * rng.normal()
                     for step in STEPS:
                         value = 0.8 / (1 + math.exp(-4 * (math.log2(step) - centre)))
                         rows.append(
                             make_row(
-                                benchmark=evolution.ID,
+                                benchmark=evolution.DESIGN.id,
                                 run_id=f"{arm}{step}",
                                 step=step,
                                 world_seed=world,
-                                condition=evolution_claims.SHARED,
+                                condition=SHARED,
                                 metric=metric + suffix,
                                 variant=variant,
                                 value=value,
@@ -48,7 +61,7 @@ def planted_rows(ahead=2.0, rare=1.0, n_worlds=5):
 
 
 def verdicts(rows):
-    return {r["hypothesis"]: r["verdict"] for r in judge(evolution_claims.CLAIMS, rows)}
+    return {r["hypothesis"]: r["verdict"] for r in judge(evolution.CLAIMS, rows)}
 
 
 def test_reached_reads_the_step_off_the_logarithm():
@@ -61,21 +74,47 @@ def test_reached_reads_the_step_off_the_logarithm():
 
 
 def test_planted_curves_come_out_as_planted():
-    found = verdicts(planted_rows())
-    assert set(found.values()) == {"supported"}
+    assert set(verdicts(planted_rows()).values()) == {"supported"}
     late = verdicts(planted_rows(ahead=-1.0, rare=0.0))
     assert late["E10a"] == late["E10c"] == late["E10d"] == "refuted"
     assert late["E10b"] == late["E10e"] == "supported"
     assert set(verdicts(planted_rows(n_worlds=3)).values()) == {"undecided"}
 
 
+def test_a_curve_that_never_leaves_0_has_no_step_and_says_so():
+    flat = [{**row, "value": 0.0} for row in planted_rows(n_worlds=1)]
+    estimate = Observed(flat).estimate(step_of(TRUTH, TRAINING))
+    assert not estimate.known
+    assert estimate.reason == "the curve does not end above 0"
+
+
 def test_the_page_says_what_was_planted():
-    made = evolution_page(planted_rows(), "page")
-    table = {row[0]: row[1] for row in made.sections[0].tables[0].rows}
-    truth, early = (float(table[name].split()[0]) for name in ("truly shared", "RSA"))
+    rows = planted_rows()
+    made = evolution.PAGE.contents(rows, claims=evolution.CLAIMS)
+    settled, training, maturity = made.sections[:3]
+    table = {row[0]: row[1:] for row in settled.tables[0].rows}
+    truth, early = (float(table[name][0].split()[0]) for name in (TRUTH, "RSA"))
     assert truth == pytest.approx(4 * early, rel=0.1)
-    assert f"truly shared {table['truly shared']}" in made.lead
-    assert len(made.sections[1].figures) == len(made.sections[2].figures) == 1
+    assert f"nine tenths of its end at step {table[TRUTH][0]}" in made.lead
+    assert table["RSA"][1:] == ("–",) * 4
+    (figure,) = training.figures
+    drawn = {(r["metric"], r["series"]) for r in figure.plot.data.rows}
+    assert ("RSA", "all") in drawn
+    assert ("RSA", "rarest quarter") not in drawn
+    assert {r["steps"] for r in figure.plot.data.rows} == set(STEPS)
+    assert len(maturity.figures) == 1
+    one = Observed(row for row in rows if row["world_seed"] == 2)
+    curve = {r["step"]: r["value"] for r in rows if r["world_seed"] == 2 and _is(r, TRUTH)}
+    rise = one.estimate(STILL_RISING).value
+    assert rise == pytest.approx(curve[1024] - curve[512])
+    first = next(r["value"] for r in rows if r["world_seed"] == 2 and _is(r, BEST_R))
+    assert one.estimate(FROM_THE_START).value == first
+
+
+def _is(row, name):
+    metric, variant, _ = CURVES[name]
+    at = (row["metric"], row["variant"], row["factor_arm"])
+    return at == (metric, variant, TRAINING)
 
 
 def test_quarters_part_the_most_frequent_features():
@@ -87,15 +126,24 @@ def test_quarters_part_the_most_frequent_features():
     assert quarter(np.zeros(2), edges).tolist() == [-1, -1]
 
 
+def test_maturing_models_keep_the_contract():
+    # the smallest scale has no ages; few enough, and few steps, that models lack features
+    cells = contract.smallest(evolution.DESIGN, arms=(MATURITY,), ages=(14, 32))
+    assert contract.faults_of(evolution.DESIGN, cells) == []
+
+
 def test_the_smallest_cell_follows_a_training():
-    (cell,) = evolution.cells("smoke", "dev")
+    (cell,) = evolution.DESIGN.cells("smoke", "dev")
     rows = cell.compute(lambda done, what: None)
     keys = {(r["run_id"], r["run_id_b"], r["step"], r["metric"], r["variant"]) for r in rows}
     assert len(keys) == len(rows)
     assert sorted({r["step"] for r in rows}) == sorted({r["factor_age"] for r in rows})
-    shared = [r for r in rows if r["condition"] == evolution_claims.SHARED]
-    true = evolution_claims.curve(shared, evolution_claims.TRAINING, "truth")
-    assert list(true) == [1, 20, 400]
-    assert true[1] < true[400]
-    floor = [r for r in rows if r["condition"] != evolution_claims.SHARED]
-    assert {r["value"] for r in floor if r["variant"] == "truth"} == {0.0}
+    metric, variant, _ = CURVES[TRUTH]
+    true = [r for r in rows if (r["metric"], r["variant"]) == (metric, variant)]
+    by_step = {r["step"]: r["value"] for r in true if r["condition"] == SHARED}
+    assert list(by_step) == [1, 20, 400]
+    assert by_step[1] < by_step[400]
+    assert {r["value"] for r in true if r["condition"] == DISJOINT} == {0.0}
+    # relational measures where nothing is shared: too few pairs, and the rows say so
+    lost = {r["reason"] for r in rows if r["value"] is None}
+    assert all("pairs correlate above" in reason for reason in lost)
