@@ -35,7 +35,7 @@ def faults_of(design: Design, contexts: Sequence[Context]) -> list[str]:
     for context in contexts:
         of_cell = design.rows(context, unread)
         faults += [*_unmet(design, context, of_cell), *_absent(design, context, of_cell)]
-        faults += _off_plan(design, context)
+        faults += _off_plan(design, context, of_cell)
         rows += of_cell
     faults += [f"number {metric!r} of {variant!r} is read by nobody" for metric, variant in unread]
     return [*faults, *_judged(design, rows), *_printed(design, rows)]
@@ -119,15 +119,28 @@ def _absent(design: Design, context: Context, rows: Sequence[Row]) -> list[str]:
     return faults
 
 
-def _off_plan(design: Design, context: Context) -> list[str]:
-    """Where a cell trains something else than its plan says, which is what its cost is made of."""
+def _off_plan(design: Design, context: Context, rows: Sequence[Row]) -> list[str]:
+    """Where a cell trains or scores something else than its plan says, which makes its cost.
+
+    The pairs also tell a lost one whose levels others have too.
+    """
     planned, trained = (cost_of(list(t)) for t in (design.train(context), context.ledger.trainings))
     what = {"SAEs": "saes", "training samples": "samples", "flops": "flops"}
-    return [
+    faults = [
         f"{getattr(trained, field):,} {name} trained, {getattr(planned, field):,} planned"
         for name, field in what.items()
         if getattr(planned, field) != getattr(trained, field)
     ]
+    pairs = len({_identity(row) for row in rows if row["run_id_b"]})
+    # groups of SAEs name no runs, so that theirs can't be counted
+    if pairs and pairs != design.pairs(context):
+        faults.append(f"{pairs:,} pairs scored, {design.pairs(context):,} planned")
+    return faults
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    factors = sorted(set(row) - set(COLUMNS))
+    return tuple(row[name] for name in ("run_id", "run_id_b", "condition", "step", *factors))
 
 
 def _judged(design: Design, rows: Sequence[Row]) -> list[str]:

@@ -96,7 +96,7 @@ def test_the_page_says_what_was_planted():
     truth, early = (float(table[name][0].split()[0]) for name in (TRUTH, "RSA"))
     assert truth == pytest.approx(4 * early, rel=0.1)
     assert f"nine tenths of its end at step {table[TRUTH][0]}" in made.lead
-    assert table["RSA"][1:] == ("–",) * 4
+    assert table["RSA"][1:] == ("\u2013",) * 4
     (figure,) = training.figures
     drawn = {(r["metric"], r["series"]) for r in figure.plot.data.rows}
     assert ("RSA", "all") in drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from synthsae_jax.experiments.registration import register
 from synthsae_jax.experiments.validity.arms import SCALES, arms, levels
 from synthsae_jax.experiments.validity.claims import CLAIMS
-from synthsae_jax.experiments.validity.measure import measure, train
+from synthsae_jax.experiments.validity.measure import measure, pairs, train
 from synthsae_jax.experiments.validity.page import PAGE
 from synthsae_jax.experiments.validity.quantities import FALSE_POSITIVES
 from synthsae_jax.registry import Explanation
@@ -33,6 +33,6 @@ DESIGN = register(
         claims=CLAIMS,
         page=PAGE,
         levels=levels,
-        pairs=lambda context: len(context.scale.of(context.arm)),
+        pairs=pairs,
     )
 )

@@ -45,6 +45,12 @@ def train(context: Context) -> Sequence[Training]:
     ]
 
 
+def pairs(context: Context) -> int:
+    """Pairs that a cell scores, each view of one counted."""
+    conditions = context.scale.of(context.arm)
+    return sum(1 + len((TURNED, FEW)) * _is_seen_otherwise(context.arm, c) for c in conditions)
+
+
 def measure(context: Context, arm: FamilyArm) -> Iterator[Observation]:
     """A beside each B; the rotated pairs of the reference arm seen otherwise too."""
     context.tick(0.0, "building the family")
@@ -65,7 +71,7 @@ def measure(context: Context, arm: FamilyArm) -> Iterator[Observation]:
     for pair in family_pairs(context.part(0.6, 1.0), family, a, b):
         condition = pair.condition
         views = [pair]
-        if arm.name == "random" and condition.alignable and condition.shared == 1:
+        if _is_seen_otherwise(arm, condition):
             views += _seen_otherwise(pair, context.number(0))
         for view in views:
             yield view.observe(
@@ -74,6 +80,10 @@ def measure(context: Context, arm: FamilyArm) -> Iterator[Observation]:
                 t=condition.sharing,
                 gram_correlation=family.gram_correlation(conditions.index(condition)),
             )
+
+
+def _is_seen_otherwise(arm: FamilyArm, condition: Condition) -> bool:
+    return arm.name == "random" and condition.alignable and condition.shared == 1
 
 
 def _instance_config(context: Context, arm: FamilyArm) -> InstanceConfig:
