@@ -53,23 +53,23 @@ def write_report(
     With `formats` ("pdf", "svg", "png") each figure is also written to `figures/`, as wide as a
     "column" or a "page", with a CSV of its numbers. The page itself keeps the page's width.
     """
-    found = manifests.read_folder(folder)
-    out = Path(out or found.path)
+    read = manifests.read_folder(folder)
+    out = Path(out or read.path)
     paths = []
     if formats:
-        for plot, name in named_figures(contents(found, width).sections):
+        for plot, name in named_figures(contents(read, width).sections):
             paths += canvas.save(plot, out / "figures", name, formats)
-    made = contents(found)
+    made = contents(read)
     html = page.write_page(
-        out / "report.html", made.title, made.sections, found.manifest, made.notes, made.lead
+        out / "report.html", made.title, made.sections, read.manifest, made.notes, made.lead
     )
     return [html, *paths]
 
 
 def summary(folder: manifests.Folder) -> tables.Table:
     """The first table of the folder's page."""
-    found = [table for section in contents(folder).sections for table in section.tables]
-    return found[0] if found else tables.plain([], title="No rows yet")
+    every = all_tables(folder)
+    return every[0] if every else tables.plain([], title="No rows yet")
 
 
 def all_tables(folder: manifests.Folder) -> list[tables.Table]:
@@ -84,12 +84,12 @@ def figure_names(folder: manifests.Folder) -> tuple[str, ...]:
 
 def figure(folder: manifests.Folder, name: str | None = None) -> canvas.Plot:
     """A figure of the folder's page by name (None: the first)."""
-    found = {name: plot for plot, name in named_figures(contents(folder).sections)}
-    if name is None and found:
-        return next(iter(found.values()))
-    if name not in found:
-        raise unknown_name("figure", name, found)
-    return found[name]
+    plots = {name: plot for plot, name in named_figures(contents(folder).sections)}
+    if name is None and plots:
+        return next(iter(plots.values()))
+    if name not in plots:
+        raise unknown_name("figure", name, plots)
+    return plots[name]
 
 
 def default_sections(
@@ -115,12 +115,12 @@ def default_sections(
 
 def named_figures(sections: Sequence[page.Section]) -> list[tuple[canvas.Plot, str]]:
     """All figures of the sections, each with a file name of its own."""
-    found: list[tuple[canvas.Plot, str]] = []
+    figures: list[tuple[canvas.Plot, str]] = []
     for number, section in enumerate(sections, start=1):
         for i, figure in enumerate(section.figures, start=1):
             captioned = isinstance(figure, page.Captioned)
             plot = figure.plot if captioned else figure
             name = figure.name if captioned else "figure"
-            taken = {other for _, other in found}
-            found.append((plot, name if name not in taken else f"{name}-{number}-{i}"))
-    return found
+            taken = {other for _, other in figures}
+            figures.append((plot, name if name not in taken else f"{name}-{number}-{i}"))
+    return figures
