@@ -229,12 +229,20 @@ def change(
     )
 
 
+_SAID = {
+    RULES[0]: "r > .1",
+    RULES[1]: "decoder cosine > .7 after alignment",
+    "mppc2024": "the mean best correlation",
+    "song2025": "the mean assigned decoder cosine",
+}
 CLAIMS = (
     *(
         Claim(
             f"L1 {departure}",
             f"Recovery falls where {words}.",
-            change(TRACKED, HALF, departure),
+            change(TRACKED, HALF, departure).called(
+                "share of living latents that track a feature, strength .5 less 0"
+            ),
             smallest_effect=-0.1,
             margin=0.02,
             changes="Other strengths: see the curves; width and training are held.",
@@ -244,8 +252,10 @@ CLAIMS = (
     *(
         Claim(
             f"L2 {score.needs[0].variant}",
-            f"At half strength {score.title} keeps its value.",
-            change(score, HALF),
+            f"At half strength {_SAID[score.needs[0].variant]} keeps its value.",
+            change(score, HALF).called(
+                "score at strength .5 less 0, mean over departures, models that share everything"
+            ),
             smallest_effect=0.05,
             margin=0.05,
             kind="equivalent",
@@ -257,7 +267,10 @@ CLAIMS = (
     Claim(
         "L3",
         "Truth by direction breaks before truth by firing.",
-        change(tracked_by("functional"), HALF) - change(tracked_by("geometric"), HALF),
+        (change(tracked_by("functional"), HALF) - change(tracked_by("geometric"), HALF)).called(
+            "change of the share of latents that track a feature, functional less geometric, at "
+            "strength .5, mean over departures"
+        ),
         smallest_effect=0.05,
         margin=0.02,
         changes="Effective directions: with the drawn ones geometric truth would break sooner.",
@@ -266,7 +279,9 @@ CLAIMS = (
     Claim(
         "L4",
         "What r > .1 declares falls less than what is truly shared.",
-        change(DECLARED, WHOLE) - change(TRULY_SHARED, WHOLE),
+        (change(DECLARED, WHOLE) - change(TRULY_SHARED, WHOLE)).called(
+            "change of declared less change of true universality, strength 1, mean over departures"
+        ),
         smallest_effect=0.05,
         margin=0.02,
         changes="Another notion of truth for features that are no directions.",
@@ -275,7 +290,9 @@ CLAIMS = (
     Claim(
         "L5",
         "Departures make no false sharing: r > .1 stays where it is without a common feature.",
-        change(DECLARED, WHOLE, condition=DISJOINT),
+        change(DECLARED, WHOLE, condition=DISJOINT).called(
+            "declared at strength 1 less 0, disjoint models, mean over departures"
+        ),
         smallest_effect=0.05,
         margin=0.05,
         kind="equivalent",
