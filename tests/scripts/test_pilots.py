@@ -62,7 +62,7 @@ def test_relations_see_geometry_and_not_features(pilot, found):
     for name in pilots.MEASURES:
         value, null, sd = rotated[name]
         assert value > 0.7
-        # the weakest, rank-1 SVCCA, stands 7.9 sd above shuffled partners: of 80 points .77, .10, .08
+        # the weakest, rank-1 SVCCA, is .77 where shuffled partners are .10 +- .08
         assert value > null + 7 * sd
         value, null, sd = independent[name]
         assert abs(value - null) < 4.5 * sd, name
