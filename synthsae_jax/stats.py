@@ -129,13 +129,6 @@ def dyadic_interval(
     return _t_interval(mean, se, df, n, "jackknife", excluded, level)
 
 
-def iqm(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the middle half of the defined values; NaN where there is none."""
-    values = np.asarray(values, np.float64).ravel()
-    kept = values[np.isfinite(values)]
-    return float(scipy_stats.trim_mean(kept, 0.25)) if kept.size else math.nan
-
-
 @dataclasses.dataclass(frozen=True)
 class Hypothesis:
     """What is claimed of a mean, fixed before the data are drawn.

@@ -45,6 +45,7 @@ GROUND = {
     "errors",
     "registry",
     "numerics",
+    "logistic",
     "keys",
     "stats",
     "resampling",

@@ -238,11 +238,6 @@ def test_lengths_and_levels_are_checked():
         stats.mean_interval([1.0], level=95)
 
 
-def test_iqm_is_the_mean_of_the_middle_half():
-    assert stats.iqm([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1000.0, math.nan]) == 3.5
-    assert math.isnan(stats.iqm([math.nan]))
-
-
 def between(lo: float, hi: float) -> Interval:
     """An interval as a t-interval of 10 units would have it."""
     se = (hi - lo) / 2 / scipy_stats.t.ppf(0.975, 9)

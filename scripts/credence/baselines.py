@@ -8,7 +8,10 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from credence.rows import Rows
+from synthsae_jax.logistic import logistic_weights
 from synthsae_jax.matching.credence_laws import WEIGHT_FORMS
+
+_RIDGE = 1e-3
 
 
 def baselines(form: str, dev: Rows) -> dict[str, Any]:
@@ -18,22 +21,12 @@ def baselines(form: str, dev: Rows) -> dict[str, Any]:
     """
     order = np.argsort(dev.best, kind="stable")
     shares = isotonic_regression(dev.right[0][order].astype(float)).x
-    weights = logistic(_columns(form, dev), dev.right[0])
+    columns = _columns(form, dev)
+    weights = logistic_weights(columns, dev.right[0], _RIDGE / len(columns))
     return {
         "logistic": lambda rows: _sigmoid(_columns(form, rows) @ weights),
         "isotonic": lambda rows: np.interp(rows.best, dev.best[order], shares),
     }
-
-
-def logistic(x: np.ndarray, y: np.ndarray, rounds: int = 30) -> np.ndarray:
-    """Weights of a logistic regression by Newton's method, with a small ridge."""
-    weights, ridge = np.zeros(x.shape[1]), 1e-3 * np.eye(x.shape[1])
-    for _ in range(rounds):
-        p = _sigmoid(x @ weights)
-        slope = x.T @ (y - p) - ridge @ weights
-        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + ridge, slope)
-        weights = weights + np.clip(step, -2, 2)
-    return weights
 
 
 def _columns(form: str, rows: Rows) -> np.ndarray:

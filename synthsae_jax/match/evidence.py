@@ -15,6 +15,7 @@ from scipy import sparse
 from synthsae_jax.errors import require
 from synthsae_jax.matching import Matching, count_blocks
 from synthsae_jax.matching.pruned import assign_candidates
+from synthsae_jax.numerics import host_unit_rows
 
 CANDIDATES = 32  # of every latent, both ways
 _ROWS = 1024  # latents of A at a time
@@ -174,8 +175,7 @@ def score_blocks(
 def cosine_blocks(a: np.ndarray, b: np.ndarray) -> Iterator[Block]:
     """Cosines of a block of A's rows with all of B's; 0 for a zero row."""
     require(a.shape[1] == b.shape[1], f"cosines need one space; given {a.shape[1]}, {b.shape[1]}.")
-    unit = lambda v: v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-8)
-    one, other = unit(np.asarray(a, np.float32)), unit(np.asarray(b, np.float32))
+    one, other = (host_unit_rows(v).astype(np.float32) for v in (a, b))
     for start in range(0, len(a), _ROWS):
         yield start, one[start : start + _ROWS] @ other.T
 

@@ -18,6 +18,7 @@ from synthsae_jax.inputs import expanded
 from synthsae_jax.io.any_sae import LoadedSAE, load_sae
 from synthsae_jax.io.arrays import NPY, as_float32, map_array
 from synthsae_jax.io.codes import load_codes
+from synthsae_jax.numerics import firings
 from synthsae_jax.suite.progress import Reporter
 
 PathLike = str | os.PathLike[str]
@@ -41,7 +42,7 @@ class Side:
         """int [L]: tokens on which each latent fires."""
         if self.codes is None:
             return None
-        return np.bincount(self.codes.indices, minlength=self.codes.shape[1])
+        return firings(self.codes)
 
 
 def read_sides(

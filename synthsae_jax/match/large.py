@@ -22,6 +22,7 @@ from synthsae_jax.match.shared import SharedEvidence, Wanted
 from synthsae_jax.matching import Evidence, Matching, Pipeline, SideInputs, count_scores
 from synthsae_jax.matching.filters import filter_latents, filter_pairs, latent_steps
 from synthsae_jax.matching.pipeline import Found
+from synthsae_jax.numerics import firings
 from synthsae_jax.protocols import Protocol, protocols
 from synthsae_jax.protocols.ours import dustbin_count
 from synthsae_jax.protocols.run import LABELLED
@@ -192,8 +193,7 @@ def _shape(a: SideInputs, b: SideInputs) -> _Shape:
 
 
 def _fired(side: SideInputs) -> np.ndarray:
-    codes: Any = side.latents
-    return np.bincount(codes.indices, minlength=codes.shape[1])
+    return firings(side.latents)
 
 
 def _agree(

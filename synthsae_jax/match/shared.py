@@ -27,6 +27,7 @@ from synthsae_jax.match.evidence import (
 )
 from synthsae_jax.matching import PairCounts, count_blocks, count_scores
 from synthsae_jax.matching.pruned import assign_candidates
+from synthsae_jax.numerics import host_unit_rows
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns, scores
 
@@ -114,8 +115,7 @@ def _scored(name: str) -> Callable[[PairCounts], jax.Array]:
 
 
 def _centred(rows: Any) -> np.ndarray:
-    rows = np.asarray(rows, np.float32)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
+    rows = host_unit_rows(rows).astype(np.float32)
     return rows - rows.mean(0, keepdims=True)
 
 

@@ -27,9 +27,7 @@ from synthsae_jax.matching.filters import (
 from synthsae_jax.matching.gram import gram
 from synthsae_jax.matching.kin import (
     graded_relation,
-    kin_relation,
     largest_true_matching,
-    true_relation,
 )
 from synthsae_jax.matching.latent_types import (
     LATENT_KINDS,
@@ -68,7 +66,7 @@ from synthsae_jax.matching.significance import (
     null_values,
     significance,
 )
-from synthsae_jax.matching.solvers import solve, solve_many, solvers
+from synthsae_jax.matching.solvers import solve, solvers
 from synthsae_jax.matching.sparse import LatentSlots, slots_of
 from synthsae_jax.matching.token_bins import token_bins, with_token_bins
 from synthsae_jax.matching.transport import Plan, partial_transport, sinkhorn, soft_matching
@@ -87,7 +85,6 @@ from synthsae_jax.matching.truth_sweep import (
     TruthSweep,
     bands,
     report_sweep,
-    truth_agreement,
     truth_sweep,
 )
 
@@ -205,7 +202,6 @@ __all__ = [
     "gram",
     "judge_alignment",
     "judge_draws",
-    "kin_relation",
     "largest_true_matching",
     "latent_credence",
     "latent_types",
@@ -244,13 +240,10 @@ __all__ = [
     "slots_of",
     "soft_matching",
     "solve",
-    "solve_many",
     "solve_relations",
     "solver_names",
     "solvers",
     "token_bins",
-    "true_relation",
-    "truth_agreement",
     "truth_from_counts",
     "truth_inputs",
     "truth_map",

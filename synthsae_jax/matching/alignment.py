@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching.moments import CoMoments
+from synthsae_jax.numerics import narrow
 
 Array = jax.Array
 
@@ -21,12 +22,13 @@ def fit_procrustes(x_a: Array, x_b: Array) -> Array:
     For streams: accumulate `CoMoments`, then `procrustes_from_covariance(moments.cross)`.
     Schoenemann 1966. With fewer tokens than dimensions the unseen part is arbitrary.
     """
-    x_a, x_b = jnp.asarray(x_a), jnp.asarray(x_b)
+    shapes = jnp.shape(x_a), jnp.shape(x_b)
     require(
-        x_a.ndim == 2 and x_b.ndim == 2 and x_a.shape[0] == x_b.shape[0] > 1,
+        len(shapes[0]) == len(shapes[1]) == 2 and shapes[0][0] == shapes[1][0] > 1,
         "fit_procrustes needs activations [n, D_a] and [n, D_b] on the same n > 1 tokens; given "
-        f"{x_a.shape} and {x_b.shape}.",
+        f"{shapes[0]} and {shapes[1]}.",
     )
+    x_a, x_b = (narrow(x, centre=0, scale=(0, 1)) for x in (x_a, x_b))
     moments = CoMoments.init(x_a.shape[1], x_b.shape[1]).update(x_a, x_b)
     return procrustes_from_covariance(moments.cross)
 

@@ -81,15 +81,15 @@ def reliability(
     there may be fewer. `units [P]`: the world or instance a pair comes from, for intervals.
     """
     score, true = _columns(score, true)
-    place = np.zeros(score.size, int)
+    bin_of = np.zeros(score.size, int)
     if frequency is not None:
         require(np.shape(frequency) == score.shape, "frequency must be [P], like score.")
-        place = frequency_bin(frequency, frequency_bins)
+        bin_of = frequency_bin(frequency, frequency_bins)
     names = None if units is None else np.fromiter(units, object, len(units))
     require(names is None or names.shape == score.shape, "units must be [P], like score.")
     cells = []
-    for f in np.unique(place):
-        inside = np.flatnonzero(place == f)
+    for f in np.unique(bin_of):
+        inside = np.flatnonzero(bin_of == f)
         of_score = frequency_bin(score[inside], bins)
         for b in np.unique(of_score):
             pairs = inside[of_score == b]
@@ -111,8 +111,8 @@ def calibration_error(
     p, true = _probabilities(probability, true)
     if not p.size:
         return NAN
-    place = frequency_bin(p, bins) if equal_size else _width_bin(p, bins)
-    gap = np.bincount(place, weights=true - p, minlength=bins)
+    bin_of = frequency_bin(p, bins) if equal_size else _width_bin(p, bins)
+    gap = np.bincount(bin_of, weights=true - p, minlength=bins)
     return float(np.abs(gap).sum() / p.size)
 
 
@@ -126,10 +126,10 @@ def brier(probability: Any, true: Any, *, bins: int | None = None) -> Brier:
     p, true = _probabilities(probability, true)
     if not p.size:
         return Brier(NAN, NAN, NAN, NAN, NAN)
-    place = np.unique(p, return_inverse=True)[1] if bins is None else _width_bin(p, bins)
-    n = np.maximum(np.bincount(place), 1)
-    p_mean = (np.bincount(place, weights=p) / n)[place]
-    o_mean = (np.bincount(place, weights=true) / n)[place]
+    bin_of = np.unique(p, return_inverse=True)[1] if bins is None else _width_bin(p, bins)
+    n = np.maximum(np.bincount(bin_of), 1)
+    p_mean = (np.bincount(bin_of, weights=p) / n)[bin_of]
+    o_mean = (np.bincount(bin_of, weights=true) / n)[bin_of]
     within = (p - p_mean) ** 2 - 2 * (p - p_mean) * (true - o_mean)
     base = true.mean()
     parts = ((p - true) ** 2, (p_mean - o_mean) ** 2, (o_mean - base) ** 2)
@@ -160,8 +160,8 @@ def precision_threshold(
         )
         return Threshold(NAN, NAN, NAN, 0, reason)
     k = reached[-1]
-    found = right[k]
-    return Threshold(float(ranked[k]), float(found / n[k]), float(found / right[-1]), int(n[k]))
+    hits = right[k]
+    return Threshold(float(ranked[k]), float(hits / n[k]), float(hits / right[-1]), int(n[k]))
 
 
 def precision_thresholds(
@@ -176,8 +176,8 @@ def precision_thresholds(
     """`precision_threshold` within each bin of frequency, from rare to frequent."""
     score, true = _columns(score, true)
     require(np.shape(frequency) == score.shape, "frequency must be [P], like score.")
-    place = frequency_bin(frequency, bins)
-    inside = [place == b for b in range(bins)]
+    bin_of = frequency_bin(frequency, bins)
+    inside = [bin_of == b for b in range(bins)]
     return [precision_threshold(score[i], true[i], target=target, least=least) for i in inside]
 
 

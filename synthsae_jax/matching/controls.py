@@ -109,20 +109,20 @@ def replaced_copy(key: Array, side: SideInputs, *, share: float = 0.5) -> SideIn
     require(0 <= share <= 1, f"share must be in [0, 1]; given {share}.")
     key_which, key_shift, key_rows = jax.random.split(key, 3)
     width = _width(side)
-    gone = jax.random.permutation(key_which, width) < round(share * width)
+    replaced = jax.random.permutation(key_which, width) < round(share * width)
     # with the norms, and the angles between encoder and decoder rows, of those they replace
     others = random_dictionary(key_rows, side)
 
     def rolled(f: Array) -> Array:
         require(f.shape[0] > 1, f"replaced_copy needs more than one token; given {f.shape[0]}.")
         shift = jax.random.randint(key_shift, (), 1, f.shape[0])
-        return jnp.where(gone[None, :], jnp.roll(f, shift, axis=0), f)
+        return jnp.where(replaced[None, :], jnp.roll(f, shift, axis=0), f)
 
     return _mapped(
         side,
         latents=rolled,
-        decoder=lambda w: jnp.where(gone[:, None], others.decoder, w),
-        encoder=lambda e: jnp.where(gone[:, None], others.encoder, e),
+        decoder=lambda w: jnp.where(replaced[:, None], others.decoder, w),
+        encoder=lambda e: jnp.where(replaced[:, None], others.encoder, e),
     )
 
 

@@ -12,6 +12,7 @@ from synthsae_jax.errors import require
 from synthsae_jax.matching.moments import CoMoments, pearson
 from synthsae_jax.matching.sparse import Slots, block_of_slots
 from synthsae_jax.matching.strata import N_STRATA, by_stratum, strata_of
+from synthsae_jax.numerics import fires, is_alive
 from synthsae_jax.registry import Registry
 
 Array = jax.Array
@@ -71,17 +72,17 @@ class PairCounts:
         it from how many latents fire on it, on either side. `pre_a [n, L_a]`, `pre_b [n, L_b]`:
         pre-activations, if the counts were made with `preactivations=True`.
         """
-        given = pre_a is not None and pre_b is not None
+        with_pre = pre_a is not None and pre_b is not None
         require(
-            given == (self.pre is not None) and (pre_a is None) == (pre_b is None),
+            with_pre == (self.pre is not None) and (pre_a is None) == (pre_b is None),
             "update takes both pre_a and pre_b if the counts were made with preactivations=True, "
             "else neither.",
         )
-        on_a, on_b = latents_a != 0, latents_b != 0
+        on_a, on_b = fires(latents_a), fires(latents_b)
         fired_a, fired_b, joint = firing_counts(latents_a, latents_b)
         if strata is None:
             strata = strata_of(on_a.sum(1), on_b.sum(1))
-        rectified = [jnp.maximum(v, 0) for v in (pre_a, pre_b)] if given else []
+        rectified = [jnp.maximum(v, 0) for v in (pre_a, pre_b)] if with_pre else []
         return PairCounts(
             moments=self.moments.update(latents_a, latents_b),
             fired_a=self.fired_a + fired_a,
@@ -90,7 +91,7 @@ class PairCounts:
             tokens=self.tokens + by_stratum(jnp.ones(strata.shape, bool), strata),
             strata_a=self.strata_a + by_stratum(on_a, strata),
             strata_b=self.strata_b + by_stratum(on_b, strata),
-            pre=self.pre.update(*rectified) if given else None,
+            pre=self.pre.update(*rectified) if with_pre else None,
         )
 
     def update_slots(self, a: Slots, b: Slots, *, strata: Array | None = None) -> PairCounts:
@@ -143,12 +144,12 @@ class PairCounts:
     @property
     def alive_a(self) -> Array:
         """bool [L_a]: did the latent fire at all?"""
-        return self.fired_a > 0
+        return is_alive(self.fired_a)
 
     @property
     def alive_b(self) -> Array:
         """bool [L_b]: did the latent fire at all?"""
-        return self.fired_b > 0
+        return is_alive(self.fired_b)
 
 
 @count_scores.register("activation_pearson")
@@ -171,7 +172,7 @@ def firing_counts(a: Array, b: Array) -> tuple[Array, Array, Array]:
     int32 `[p]`, `[q]`, `[p, q]`. The product runs at the backend's default precision: 0 and 1 are
     exact in every format, and the float32 sum is exact up to 2^24 samples in one call.
     """
-    on_a, on_b = a != 0, b != 0
+    on_a, on_b = fires(a), fires(b)
     joint = jnp.matmul(
         on_a.T.astype(jnp.float32), on_b.astype(jnp.float32), preferred_element_type=jnp.float32
     )

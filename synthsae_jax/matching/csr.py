@@ -19,6 +19,7 @@ from synthsae_jax.errors import require
 from synthsae_jax.matching.counts import PairCounts, count_scores
 from synthsae_jax.matching.moments import CoMoments
 from synthsae_jax.matching.strata import EDGES, N_BINS, N_STRATA
+from synthsae_jax.numerics import firings
 from synthsae_jax.parallel import map_threads
 
 # Meetings (a token, a latent of A and one of B that fire on it) counted at a time, at 30 bytes
@@ -75,11 +76,11 @@ def scores_from_codes(
     """
     read = [count_scores[name] for name in names]  # a wrong name is told before the counting
     blocks = count_blocks(a, b, rows=ROWS, strata=strata)
-    found = {name: np.empty((a.shape[1], b.shape[1]), np.float32) for name in names}
+    matrices = {name: np.empty((a.shape[1], b.shape[1]), np.float32) for name in names}
     for part, counts in blocks:
         for name, of in zip(names, read):
-            found[name][part] = of(counts)
-    return found
+            matrices[name][part] = of(counts)
+    return matrices
 
 
 class _Side(NamedTuple):
@@ -95,7 +96,7 @@ class _Side(NamedTuple):
     def of(cls, codes: sparse.csr_matrix, strata: np.ndarray) -> _Side:
         n, width = codes.get_shape()
         values = codes.data.astype(np.float64)
-        fired = np.bincount(codes.indices, minlength=width)
+        fired = firings(codes)
         mean = np.bincount(codes.indices, values, width) / max(n, 1)
         # deviations squared, not squares less a square: silent tokens deviate by the mean
         deviation = values - mean[codes.indices]
@@ -146,10 +147,10 @@ class _Pair(NamedTuple):
         cross = np.empty(joint.shape, np.float32)
 
         def count(rows: slice) -> None:
-            here = slice(rows.start - part.start, rows.stop - part.start)
-            joint[here], dot = self._meet(rows)
+            block = slice(rows.start - part.start, rows.stop - part.start)
+            joint[block], dot = self._meet(rows)
             # float64 has the digits that this takes, also of a latent that is always on
-            cross[here] = dot - n * np.outer(a.mean[rows], b.mean)
+            cross[block] = dot - n * np.outer(a.mean[rows], b.mean)
 
         map_threads(count, self._shares(part))
         float32 = lambda v: jnp.asarray(v, jnp.float32)
@@ -182,9 +183,9 @@ class _Pair(NamedTuple):
         # a latent that fires on most tokens takes several pieces
         step = 4 * MEETINGS * len(self.b.codes.indptr) // (self.b.codes.nnz + 1) + 1
         pieces = range(start, max(stop, start + 1), step)
-        found = [self._piece(rows, slice(i, min(i + step, stop))) for i in pieces]
-        joint, dot = found[0]
-        for more_joint, more_dot in found[1:]:
+        parts = [self._piece(rows, slice(i, min(i + step, stop))) for i in pieces]
+        joint, dot = parts[0]
+        for more_joint, more_dot in parts[1:]:
             joint += more_joint
             dot += more_dot
         return joint, dot

@@ -58,13 +58,13 @@ def sharedness(
         best.shape == truth.shape and best.ndim == 1,
         f"sharedness needs best and truth alike [L]; given {best.shape} and {truth.shape}.",
     )
-    kept = (truth >= 0) & np.isfinite(best)
-    best, truth = best[kept], truth[kept]
+    usable = (truth >= 0) & np.isfinite(best)
+    best, truth = best[usable], truth[usable]
     shared = np.asarray(present_other, bool)[truth]
     groups = [np.ones(truth.shape, bool)]
     if rates is not None:
-        place = frequency_bin(np.asarray(rates)[truth], bins)
-        groups += [place == b for b in range(bins)]
+        bin_of = frequency_bin(np.asarray(rates)[truth], bins)
+        groups += [bin_of == b for b in range(bins)]
     return {
         "auroc": np.array([auroc(best[g], shared[g]) for g in groups]),
         # an AP of 1 with nothing to be told apart would flatter
@@ -87,8 +87,8 @@ def co_recovery(found_a: Any, found_b: Any, rates: Any = None, bins: int = 10) -
     """
     a, b = np.asarray(found_a, bool), np.asarray(found_b, bool)
     require(a.shape == b.shape and a.ndim == 1, f"given found {a.shape} and {b.shape}.")
-    place = np.zeros(a.size, int) if rates is None else frequency_bin(rates, bins)
-    per_bin = lambda which: np.bincount(place[which], minlength=bins)
+    bin_of = np.zeros(a.size, int) if rates is None else frequency_bin(rates, bins)
+    per_bin = lambda which: np.bincount(bin_of[which], minlength=bins)
     n = np.maximum(per_bin(np.ones(a.size, bool)), 1)
     same = (per_bin(a & b) * per_bin(~a & ~b) / n).sum()
     unlike = (per_bin(a & ~b) * per_bin(~a & b) / n).sum()
@@ -101,8 +101,8 @@ def frequency_bin(frequency: Any, bins: int) -> np.ndarray:
     require(bins >= 1, f"bins must be at least 1; given {bins}.")
     if not frequency.size:
         return np.zeros(0, int)
-    place = (rankdata(frequency, method="average") - 0.5) / frequency.size
-    return np.minimum((place * bins).astype(int), bins - 1)
+    quantile = (rankdata(frequency, method="average") - 0.5) / frequency.size
+    return np.minimum((quantile * bins).astype(int), bins - 1)
 
 
 def _labelled(score: Any, label: Any) -> tuple[np.ndarray, np.ndarray]:

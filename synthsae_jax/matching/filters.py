@@ -115,15 +115,15 @@ def filter_latents(
     Each filter is logged with what it removes of what those before it left. Give the two masks to
     `solve` as `alive_a`, `alive_b`. Filters of pairs are passed over.
     """
-    kept = [np.ones(n, bool) for n in np.shape(evidence.s)]
+    masks = [np.ones(n, bool) for n in np.shape(evidence.s)]
     log = []
     for name, options, entry in _entries(steps, LATENTS):
         keep = [np.asarray(k, bool) for k in entry.keep(evidence, **options)]
-        before = sum(int(k.sum()) for k in kept)
-        gone = [np.flatnonzero(was & ~stays) for was, stays in zip(kept, keep)]
-        kept = [was & stays for was, stays in zip(kept, keep)]
-        log.append(Removed(name, options, LATENTS, before, *gone))
-    return kept[0], kept[1], log
+        before = sum(int(k.sum()) for k in masks)
+        removed = [np.flatnonzero(was & ~stays) for was, stays in zip(masks, keep)]
+        masks = [was & stays for was, stays in zip(masks, keep)]
+        log.append(Removed(name, options, LATENTS, before, *removed))
+    return masks[0], masks[1], log
 
 
 def filter_pairs(
@@ -139,9 +139,9 @@ def filter_pairs(
     for name, options, entry in _entries(steps, PAIRS):
         index = np.flatnonzero(valid)
         keep = np.asarray(entry.keep(evidence, row[index], col[index], **options), bool)
-        gone = index[~keep]
-        valid[gone] = False
-        log.append(Removed(name, options, PAIRS, index.size, row[gone], col[gone]))
+        removed = index[~keep]
+        valid[removed] = False
+        log.append(Removed(name, options, PAIRS, index.size, row[removed], col[removed]))
     return m.replace(valid=valid), log
 
 

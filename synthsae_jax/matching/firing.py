@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from synthsae_jax.matching.counts import PairCounts, count_scores
 from synthsae_jax.matching.scores import register_score
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
 
 Array = jax.Array
@@ -38,15 +40,20 @@ def _table(counts: PairCounts) -> _Table:
     return _Table(n, a[:, None], b[None, :], both)
 
 
-def _register(name: str, explanation: Explanation):
-    """Register a score read from counts, under one name for counts and for arrays."""
+def register_firing_score(name: str, explanation: Explanation):
+    """Decorator: register `read(counts) -> [L_a, L_b]` as a score of codes, under one name for all.
+
+    `matching.score` takes it from whole arrays, `PairCounts.score` from streamed counts,
+    `scores_from_codes` from CSR codes, a `Pipeline` and a protocol by its name, and the command
+    line lists and explains it. A file of this folder with this above a function is all it takes.
+    """
 
     def add(read: Callable[[PairCounts], Array]) -> Callable[[PairCounts], Array]:
         def from_counts(counts: PairCounts) -> Array:
             moments = counts.moments
             a = counts.alive_a & jnp.isfinite(moments.spread_a)
             b = counts.alive_b & jnp.isfinite(moments.spread_b)
-            return jnp.where(a[:, None] & b[None, :], read(counts), jnp.nan)
+            return jnp.where(a[:, None] & b[None, :], read(counts), np.nan)
 
         def from_arrays(a: Array, b: Array, *, strata: Array | None = None) -> Array:
             counts = PairCounts.init(a.shape[1], b.shape[1]).update(a, b, strata=strata)
@@ -59,13 +66,7 @@ def _register(name: str, explanation: Explanation):
     return add
 
 
-def _ratio(part: Array, whole: Array) -> Array:
-    """Quotient, NaN where there is nothing to divide by."""
-    positive = whole > 0
-    return jnp.where(positive, part / jnp.where(positive, whole, 1.0), jnp.nan)
-
-
-@_register(
+@register_firing_score(
     "activation_cosine",
     Explanation(
         what="Cosine of two latents' activations over the same tokens, not centred.",
@@ -83,10 +84,10 @@ def activation_cosine(counts: PairCounts) -> Array:
     square_b = m.spread_b + n * m.mean_b**2
     dot = m.cross + n * m.mean_a[:, None] * m.mean_b[None, :]
     norms = jnp.sqrt(square_a)[:, None] * jnp.sqrt(square_b)[None, :]
-    return jnp.clip(_ratio(dot, norms), -1.0, 1.0)
+    return jnp.clip(ratio_or_nan(dot, norms), -1.0, 1.0)
 
 
-@_register(
+@register_firing_score(
     "jaccard",
     Explanation(
         what="Tokens on which both fire, as a share of those on which either does.",
@@ -99,10 +100,10 @@ def activation_cosine(counts: PairCounts) -> Array:
 def jaccard(counts: PairCounts) -> Array:
     """Jaccard overlap of firing sets `[L_a, L_b]`."""
     t = _table(counts)
-    return _ratio(t.both, t.a + t.b - t.both)
+    return ratio_or_nan(t.both, t.a + t.b - t.both)
 
 
-@_register(
+@register_firing_score(
     "firing_f1",
     Explanation(
         what="F1 of one latent's firing as a detector of the other's: the Dice overlap.",
@@ -115,10 +116,10 @@ def jaccard(counts: PairCounts) -> Array:
 def firing_f1(counts: PairCounts) -> Array:
     """F1 of firing sets `[L_a, L_b]`."""
     t = _table(counts)
-    return _ratio(2.0 * t.both, t.a + t.b)
+    return ratio_or_nan(2.0 * t.both, t.a + t.b)
 
 
-@_register(
+@register_firing_score(
     "phi",
     Explanation(
         what="Correlation of two latents' firing, on or off (Matthews correlation).",
@@ -134,10 +135,10 @@ def phi(counts: PairCounts) -> Array:
     n = jnp.maximum(t.n, 1.0)
     deviation = lambda fired: jnp.sqrt(fired / n * (1.0 - fired / n))
     covariance = (t.both - t.a * (t.b / n)) / n
-    return jnp.clip(_ratio(covariance, deviation(t.a) * deviation(t.b)), -1.0, 1.0)
+    return jnp.clip(ratio_or_nan(covariance, deviation(t.a) * deviation(t.b)), -1.0, 1.0)
 
 
-@_register(
+@register_firing_score(
     "lift",
     Explanation(
         what="How many times more often two latents fire together than if they were unrelated.",
@@ -150,10 +151,10 @@ def phi(counts: PairCounts) -> Array:
 def lift(counts: PairCounts) -> Array:
     """Lift `[L_a, L_b]`."""
     t = _table(counts)
-    return _ratio(t.both, t.a * (t.b / jnp.maximum(t.n, 1.0)))
+    return ratio_or_nan(t.both, t.a * (t.b / jnp.maximum(t.n, 1.0)))
 
 
-@_register(
+@register_firing_score(
     "npmi",
     Explanation(
         what="Normalised pointwise mutual information of two latents' firing; -1: never together.",
@@ -170,11 +171,11 @@ def npmi(counts: PairCounts) -> Array:
     together = t.both > 0
     log_lift = jnp.log(jnp.where(together, lift(counts), 1.0))
     surprise = jnp.log(t.n / jnp.where(together, t.both, t.n))
-    value = jnp.clip(_ratio(log_lift, surprise), -1.0, 1.0)
+    value = jnp.clip(ratio_or_nan(log_lift, surprise), -1.0, 1.0)
     return jnp.where(together, value, -1.0)
 
 
-@_register(
+@register_firing_score(
     "hypergeometric_z",
     Explanation(
         what="By how many standard deviations two latents fire together more often than latents of "
@@ -193,7 +194,7 @@ def hypergeometric_z(counts: PairCounts) -> Array:
     return _z(counts.joint, counts.tokens, counts.strata_a, counts.strata_b)
 
 
-@_register(
+@register_firing_score(
     "hypergeometric_z_plain",
     Explanation(
         what="As hypergeometric_z, over all tokens at once.",
@@ -219,4 +220,4 @@ def _z(joint: Array, tokens: Array, a: Array, b: Array) -> Array:
     # a stratum of one token says nothing, and its 0 / 0 is 0
     scaled = n * n / jnp.maximum(n - 1.0, 1.0)
     variance = inner(share(a) * (1.0 - share(a)), scaled * share(b) * (1.0 - share(b)))
-    return _ratio(joint.astype(jnp.float32) - expected, jnp.sqrt(variance))
+    return ratio_or_nan(joint.astype(jnp.float32) - expected, jnp.sqrt(variance))

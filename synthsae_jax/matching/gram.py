@@ -78,8 +78,8 @@ def _quantiles(relations: Array, n: int) -> Array:
     others = jnp.where(jnp.eye(size, dtype=bool), jnp.inf, relations)
     # the diagonal sorts to the end and falls off
     ordered = jnp.sort(others, axis=1)[:, : size - 1]
-    place = jnp.linspace(0.0, size - 2.0, n)
-    low = jnp.floor(place).astype(jnp.int32)
+    position = jnp.linspace(0.0, size - 2.0, n)
+    low = jnp.floor(position).astype(jnp.int32)
     high = jnp.minimum(low + 1, size - 2)
-    weight = (place - low)[None, :]
+    weight = (position - low)[None, :]
     return ordered[:, low] * (1.0 - weight) + ordered[:, high] * weight

@@ -9,15 +9,6 @@ import numpy as np
 from synthsae_jax.errors import require
 
 
-def true_relation(truth_a: Any, truth_b: Any) -> np.ndarray:
-    """Do two latents track the same feature? bool `[L_a, L_b]` from truth maps int `[L]`.
-
-    `R_ij = 1[tau_A(i) = tau_B(j) != none]`: many-to-many where latents are duplicates.
-    """
-    a, b = np.asarray(truth_a)[:, None], np.asarray(truth_b)[None, :]
-    return (a == b) & (a >= 0)
-
-
 def largest_true_matching(truth_a: Any, truth_b: Any) -> int:
     """Pairs in the largest one-to-one matching of latents that track the same feature.
 
@@ -52,15 +43,6 @@ def graded_relation(
     return sides[0] @ sides[1].T
 
 
-def kin_relation(parent: Any, truth_a: Any, truth_b: Any) -> np.ndarray:
-    """Do two latents track relatives? bool `[L_a, L_b]`; see `related`. False where none."""
-    a, b = (np.asarray(t) for t in (truth_a, truth_b))
-    ids_a, at_a = np.unique(a, return_inverse=True)
-    ids_b, at_b = np.unique(b, return_inverse=True)
-    grid = np.meshgrid(ids_a, ids_b, indexing="ij")
-    return related(parent, *grid)[np.ix_(at_a, at_b)]
-
-
 def related(parent: Any, g: Any, h: Any) -> np.ndarray:
     """Are two features ancestor and descendant, or siblings? Elementwise over ids g and h.
 
@@ -84,12 +66,12 @@ def twins(parent: Any, g: Any, h: Any) -> np.ndarray:
 
 def _descends(parent: np.ndarray, young: np.ndarray, old: np.ndarray) -> np.ndarray:
     """Is `old` a proper ancestor of `young`? Elementwise, -1 being nobody."""
-    found = np.zeros(np.broadcast_shapes(young.shape, old.shape), bool)
+    descends = np.zeros(np.broadcast_shapes(young.shape, old.shape), bool)
     ancestor = parent[young]
     for _ in range(parent.size):
         if not (ancestor >= 0).any():
-            return found
-        found |= (ancestor == old) & (ancestor >= 0)
+            return descends
+        descends |= (ancestor == old) & (ancestor >= 0)
         ancestor = np.where(ancestor >= 0, parent[ancestor], -1)
     require(not (ancestor >= 0).any(), "parent has a cycle: it is no forest.")
-    return found
+    return descends

@@ -69,12 +69,12 @@ def stop_list(
 ) -> Kept:
     """Latents whose strongest tokens are about something. `labels`: int [n], one per token."""
     require(labels is not None, "stop_list needs labels: int [n], one per token.")
-    kept = []
+    masks = []
     for side in (evidence.a, evidence.b):
         tokens = top_tokens(side.latents, top)
         marked = np.isin(token_labels(labels, side.latents), np.asarray(stop))
-        kept.append(~(marked[np.maximum(tokens, 0)] & (tokens >= 0)).any(1))
-    return kept[0], kept[1]
+        masks.append(~(marked[np.maximum(tokens, 0)] & (tokens >= 0)).any(1))
+    return masks[0], masks[1]
 
 
 def top_tokens(latents: np.ndarray | None, top: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from flax import struct
 from synthsae_jax.errors import require
 from synthsae_jax.matching.truth_code import CodeFit
 from synthsae_jax.matching.truth_counts import TruthCounts
-from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.numerics import cosine_matrix, is_alive
 
 Array = jax.Array
 
@@ -134,12 +134,12 @@ def latent_types(
         f"latent_types needs truth [{n_latents}] and {n_features} features; given "
         f"{truth.shape} and {jnp.shape(features)[0]}.",
     )
-    here = np.ones(n_features, bool) if present is None else np.asarray(present, bool)
-    similarity = np.asarray(cosine_matrix(jnp.asarray(W_dec), jnp.asarray(features)), np.float64)
+    present_mask = np.ones(n_features, bool) if present is None else np.asarray(present, bool)
+    similarity = np.asarray(cosine_matrix(W_dec, features), np.float64)
     # a diverged row points nowhere
-    similarity = np.where(np.isfinite(similarity) & here[None, :], similarity, -np.inf)
+    similarity = np.where(np.isfinite(similarity) & present_mask[None, :], similarity, -np.inf)
     tally = _Tally.of(counts)
-    alive = tally.fired > 0
+    alive = is_alive(tally.fired)
     belongs = np.where(alive, _belongs(truth, similarity, tally, rule), -1)
     own_cosine = np.take_along_axis(similarity, np.maximum(belongs, 0)[:, None], axis=1)[:, 0]
 

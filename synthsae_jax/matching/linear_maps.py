@@ -18,6 +18,7 @@ from flax import struct
 from synthsae_jax.errors import require
 from synthsae_jax.matching.alignment import procrustes_from_covariance
 from synthsae_jax.matching.moments import CoMoments
+from synthsae_jax.numerics import as_array, is_wide, narrow
 from synthsae_jax.options import check_options
 from synthsae_jax.registry import Explanation, Registry
 
@@ -29,12 +30,16 @@ class LinearMap:
     """`x_a ~ (x_b - mean_b) matrix + mean_a`."""
 
     matrix: Array  # float32 [D_b, D_a]
-    mean_a: Array  # float32 [D_a]
-    mean_b: Array  # float32 [D_b]
+    mean_a: Array  # float32 [D_a]; of activations in float64, in float64 on the host
+    mean_b: Array  # float32 [D_b]; likewise
 
     def activations(self, x_b: Array) -> Array:
         """B's activations in A's space, `[n, D_b] -> [n, D_a]`."""
-        return _multiply(x_b - self.mean_b[None, :], self.matrix) + self.mean_a[None, :]
+        return self.deviations(x_b) + self.mean_a[None, :]
+
+    def deviations(self, x_b: Array) -> Array:
+        """The same less A's mean, which would swallow the digits of what lies far from 0."""
+        return _multiply(narrow(x_b - self.mean_b[None, :]), self.matrix)
 
     def decoder_rows(self, rows_b: Array) -> Array:
         """B's decoder directions in A's space, `[L, D_b] -> [L, D_a]`: what is written there."""
@@ -67,7 +72,8 @@ def joint_moments(d_a: int, d_b: int) -> CoMoments:
 
 def add_activations(moments: CoMoments, x_a: Array, x_b: Array) -> CoMoments:
     """The moments with paired activations `x_a [n, D_a]`, `x_b [n, D_b]` added; a pure function."""
-    both = jnp.concatenate([x_a, x_b], axis=1)
+    wide = is_wide(x_a) or is_wide(x_b)
+    both = (np if wide else jnp).concatenate([x_a, x_b], axis=1)
     return moments.update(both, both)
 
 
@@ -80,7 +86,9 @@ def fit_alignment(name: str, x_a: Array, x_b: Array, **options) -> LinearMap:
     x_a, x_b = _paired(x_a, x_b, "fit_alignment")
     d_a = x_a.shape[1]
     moments = add_activations(joint_moments(d_a, x_b.shape[1]), x_a, x_b)
-    return alignment_from_moments(name, moments, d_a, **options)
+    fitted = alignment_from_moments(name, moments, d_a, **options)
+    wide = {f"mean_{k}": x.mean(0) for k, x in (("a", x_a), ("b", x_b)) if is_wide(x)}
+    return fitted.replace(**wide)
 
 
 def alignment_from_moments(name: str, moments: CoMoments, d_a: int, **options) -> LinearMap:
@@ -107,14 +115,14 @@ def judge_alignment(fitted: LinearMap, x_a: Array, x_b: Array) -> dict[str, floa
     better than A's mean, below 0 worse; NaN where A's activations do not vary. `raw` is the same
     without a map (NaN where widths differ).
     """
-    a, b = (np.asarray(v, np.float64) for v in _paired(x_a, x_b, "judge_alignment"))
+    a, b = _paired(x_a, x_b, "judge_alignment")
+    mapped = np.asarray(fitted.deviations(b), np.float64)
+    a, b = (np.asarray(v, np.float64) for v in (a, b))
     total = ((a - a.mean(0)) ** 2).sum()
-    explained = lambda guess: (
-        float(1 - ((a - guess) ** 2).sum() / total) if total > 0 else float("nan")
-    )
-    mapped = np.asarray(fitted.activations(jnp.asarray(b, jnp.float32)), np.float64)
-    raw = explained(b) if a.shape == b.shape else float("nan")
-    return {"explained_variance": explained(mapped), "raw": raw}
+    explained = lambda error: float(1 - (error**2).sum() / total) if total > 0 else float("nan")
+    raw = explained(a - b) if a.shape == b.shape else float("nan")
+    error = a - np.asarray(fitted.mean_a, np.float64) - mapped
+    return {"explained_variance": explained(error), "raw": raw}
 
 
 @alignments.register(
@@ -191,14 +199,15 @@ def _loaded(c: np.ndarray, ridge: float) -> np.ndarray:
 def _roots(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Symmetric root and inverse root; directions without variance are left out of both."""
     values, vectors = np.linalg.eigh(c)
-    kept = values > 1e-12 * max(values[-1], 0.0)
-    root = np.sqrt(np.where(kept, values, 0.0))
-    inverse = np.where(kept, 1.0 / np.where(kept, root, 1.0), 0.0)
+    nonzero = values > 1e-12 * max(values[-1], 0.0)
+    root = np.sqrt(np.where(nonzero, values, 0.0))
+    inverse = np.where(nonzero, 1.0 / np.where(nonzero, root, 1.0), 0.0)
     return (vectors * root) @ vectors.T, (vectors * inverse) @ vectors.T
 
 
 def _paired(x_a: Array, x_b: Array, who: str) -> tuple[Array, Array]:
-    x_a, x_b = jnp.asarray(x_a, jnp.float32), jnp.asarray(x_b, jnp.float32)
+    x_a, x_b = (as_array(v) for v in (x_a, x_b))
+    x_a, x_b = (v if is_wide(v) else jnp.asarray(v, jnp.float32) for v in (x_a, x_b))
     require(
         x_a.ndim == 2 and x_b.ndim == 2 and x_a.shape[0] == x_b.shape[0] > 1,
         f"{who} needs activations [n, D_a] and [n, D_b] on the same n > 1 tokens; given "

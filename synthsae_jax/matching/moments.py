@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+
+from synthsae_jax.numerics import as_array, at_least_float32, is_wide
 
 Array = jax.Array
 
@@ -40,6 +43,9 @@ class CoMoments:
 
     def update(self, x: Array, y: Array) -> CoMoments:
         """These moments with the samples `x [n, p]`, `y [n, q]` added."""
+        if is_wide(x) or is_wide(y):
+            # one block: means of float32 would not tell where the next one lies
+            return self.merge(_of_block(x, y)) if x.shape[0] else self
         whole = x.shape[0] // BLOCK * BLOCK
         moments = self
         if whole > BLOCK:
@@ -82,9 +88,7 @@ def pearson(moments: CoMoments) -> Array:
 
 
 def _of_block(x: Array, y: Array) -> CoMoments:
-    x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-    mean_a, mean_b = x.mean(0), y.mean(0)
-    a, b = x - mean_a[None, :], y - mean_b[None, :]
+    (a, mean_a), (b, mean_b) = (_deviations(v) for v in (x, y))
     return CoMoments(
         n=jnp.asarray(x.shape[0], jnp.int32),
         mean_a=mean_a,
@@ -93,6 +97,13 @@ def _of_block(x: Array, y: Array) -> CoMoments:
         spread_b=jnp.sum(b**2, axis=0),
         cross=jnp.matmul(a.T, b, precision=jax.lax.Precision.HIGHEST),
     )
+
+
+def _deviations(x: Array) -> tuple[Array, Array]:
+    """`x [n, p]` less its columns' means, and those; centred in its precision, then float32."""
+    x = at_least_float32(as_array(x))
+    mean = x.mean(0, dtype=np.float64 if is_wide(x) else np.float32)
+    return jnp.asarray(x - mean[None, :], jnp.float32), jnp.asarray(mean, jnp.float32)
 
 
 def _deviation(n: Array, mean: Array, spread: Array) -> tuple[Array, Array]:

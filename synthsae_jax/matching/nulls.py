@@ -19,7 +19,7 @@ from scipy.sparse import spmatrix
 from synthsae_jax.errors import require
 from synthsae_jax.matching.records import SideInputs
 from synthsae_jax.matching.token_bins import shift_within, token_bins
-from synthsae_jax.numerics import row_norms, unit_rows
+from synthsae_jax.numerics import firings, row_norms, unit_rows
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array
@@ -210,11 +210,11 @@ def frequency_permuted(key: Array, side: SideInputs) -> SideInputs:
     if side.decoder is None and side.encoder is None:
         return side
     require(side.latents is not None, "frequency_permuted needs latents: how often each fires.")
-    fires = (jnp.asarray(side.latents) != 0).sum(0)
-    width = fires.shape[0]
+    fired = jnp.asarray(firings(side.latents))
+    width = fired.shape[0]
     # at least eight to a bin: alone in it, a latent keeps its own direction
     size = -(-width // max(1, min(FREQUENCY_BINS, width // 8)))
-    by_frequency = jnp.argsort(fires, stable=True)
+    by_frequency = jnp.argsort(fired, stable=True)
     mixed = jnp.lexsort((jax.random.uniform(key, (width,)), jnp.arange(width) // size))
     partner = jnp.zeros(width, jnp.int32).at[by_frequency].set(by_frequency[mixed])
     moved = lambda rows: None if rows is None else jnp.asarray(rows)[partner]

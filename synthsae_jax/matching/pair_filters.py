@@ -71,7 +71,7 @@ def encoder_decoder_agreement(
     evidence: Evidence, row: np.ndarray, col: np.ndarray, *, at_least: float = 0.7
 ) -> np.ndarray:
     """The rule of two assignments; encoder and decoder rows in one space."""
-    kept = np.ones(row.shape, bool)
+    agree = np.ones(row.shape, bool)
     for name in ("decoder", "encoder"):
         a, b = getattr(evidence.a, name), getattr(evidence.b, name)
         require(
@@ -81,8 +81,8 @@ def encoder_decoder_agreement(
         m = solve("assignment", score("decoder_cosine", a, b), at_least)
         agreed = np.zeros(np.shape(evidence.s), bool)
         agreed[m.row[m.valid], m.col[m.valid]] = True
-        kept &= agreed[row, col]
-    return kept
+        agree &= agreed[row, col]
+    return agree
 
 
 @register_filter(
@@ -136,10 +136,12 @@ def null_quantile(
     null = _null(null_scores, null_firings)
     require(0 <= quantile <= 1 and bins >= 1, f"given quantile {quantile}, bins {bins}.")
     edges = _edges(null[1], bins)
-    place = np.searchsorted(edges, null[1], side="left")
-    levels = np.array([np.quantile(null[0][place == b], quantile) for b in range(len(edges) + 1)])
-    here = np.searchsorted(edges, _rarer(evidence, row, col), side="left")
-    return evidence.scores(row, col) > levels[here]
+    null_bin = np.searchsorted(edges, null[1], side="left")
+    levels = np.array(
+        [np.quantile(null[0][null_bin == b], quantile) for b in range(len(edges) + 1)]
+    )
+    pair_bin = np.searchsorted(edges, _rarer(evidence, row, col), side="left")
+    return evidence.scores(row, col) > levels[pair_bin]
 
 
 @register_filter(
@@ -174,14 +176,14 @@ def fdr(
     else:
         null = _null(null_scores, null_firings)
         edges = _edges(null[1], bins)
-        place = np.searchsorted(edges, null[1], side="left")
-        here = np.searchsorted(edges, _rarer(evidence, row, col), side="left")
-        found = evidence.scores(row, col)
+        null_bin = np.searchsorted(edges, null[1], side="left")
+        pair_bin = np.searchsorted(edges, _rarer(evidence, row, col), side="left")
+        observed = evidence.scores(row, col)
         p = np.ones(row.size)
-        for b in np.unique(here):
-            level = np.sort(null[0][place == b])
-            above = level.size - np.searchsorted(level, found[here == b], side="left")
-            p[here == b] = (1 + above) / (1 + level.size)
+        for b in np.unique(pair_bin):
+            level = np.sort(null[0][null_bin == b])
+            above = level.size - np.searchsorted(level, observed[pair_bin == b], side="left")
+            p[pair_bin == b] = (1 + above) / (1 + level.size)
     return false_discovery_control(p) <= q
 
 
@@ -194,13 +196,13 @@ def _exact_p(evidence: Evidence, row: np.ndarray, col: np.ndarray) -> np.ndarray
 
 
 def _null(scores: np.ndarray | None, firings: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    given = [np.asarray([] if v is None else v) for v in (scores, firings)]
+    arrays = [np.asarray([] if v is None else v) for v in (scores, firings)]
     require(
-        given[0].ndim == 1 and given[0].shape == given[1].shape and given[0].size > 0,
+        arrays[0].ndim == 1 and arrays[0].shape == arrays[1].shape and arrays[0].size > 0,
         "a null needs null_scores and null_firings alike [M0], M0 > 0; given shapes "
-        f"{given[0].shape} and {given[1].shape}.",
+        f"{arrays[0].shape} and {arrays[1].shape}.",
     )
-    return given[0], given[1]
+    return arrays[0], arrays[1]
 
 
 def _edges(firings: np.ndarray, bins: int) -> np.ndarray:
@@ -224,7 +226,9 @@ def _lead(s: np.ndarray, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     """By how much each pair leads the best other one of its row."""
     rivals = s[row]
     rivals[np.arange(row.size), col] = -np.inf
-    own = s[row, col]
+    pair_score = s[row, col]
     # a pair that is not allowed leads nobody, and -inf - -inf is no number
-    allowed = np.isfinite(own)
-    return np.where(allowed, np.where(allowed, own, 0.0) - rivals.max(1, initial=-np.inf), -np.inf)
+    allowed = np.isfinite(pair_score)
+    return np.where(
+        allowed, np.where(allowed, pair_score, 0.0) - rivals.max(1, initial=-np.inf), -np.inf
+    )

@@ -93,12 +93,12 @@ def _matching(row: np.ndarray, col: np.ndarray) -> Matching:
 
 def _injected(key: Array, side: str, alive: Array, latents: np.ndarray) -> np.ndarray:
     allowed = np.flatnonzero(np.asarray(alive, bool))
-    distinct, place = np.unique(latents, return_inverse=True)
+    distinct, position = np.unique(latents, return_inverse=True)
     require(
         distinct.size <= allowed.size,
         f"random_latents replaces {distinct.size} latents, but alive_{side} has {allowed.size}.",
     )
-    return allowed[_permutation(key, allowed.size)[: distinct.size]][place]
+    return allowed[_permutation(key, allowed.size)[: distinct.size]][position]
 
 
 def _permutation(key: Array, n: int) -> np.ndarray:

@@ -88,12 +88,12 @@ class Pipeline:
         if counts is not None:
             kept_a &= np.asarray(counts.alive_a)
             kept_b &= np.asarray(counts.alive_b)
-        found = solve(self.solver, s, self.threshold, kept_a, kept_b, **self.solver_options)
+        matching = solve(self.solver, s, self.threshold, kept_a, kept_b, **self.solver_options)
         # rivals that were left out are no rivals
         among_kept = np.where(kept_a[:, None] & kept_b[None, :], s, np.nan)
         evidence = dataclasses.replace(evidence, s=among_kept)
-        found, of_pairs = filter_pairs(self.filters, evidence, found)
-        return Found(found, (*of_latents, *of_pairs), evidence)
+        matching, of_pairs = filter_pairs(self.filters, evidence, matching)
+        return Found(matching, (*of_latents, *of_pairs), evidence)
 
     def unfiltered(self) -> Pipeline:
         """This pipeline without threshold and filters of pairs: what levels are set on."""
@@ -118,11 +118,11 @@ def null_pairs(
     bare = pipeline.unfiltered()
     found_scores, firings = [], []
     for key in keys:
-        found = bare.run(a, nulls[null](key, b))
-        m = found.matching
+        run = bare.run(a, nulls[null](key, b))
+        m = run.matching
         valid = np.asarray(m.valid)
         row, col = np.asarray(m.row)[valid], np.asarray(m.col)[valid]
-        fired_a, fired_b = found.evidence.firings
+        fired_a, fired_b = run.evidence.firings
         found_scores.append(np.asarray(m.score)[valid])
         firings.append(np.minimum(fired_a[row], fired_b[col]))
     require(bool(found_scores), "null_pairs needs at least one key.")

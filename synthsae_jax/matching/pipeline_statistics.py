@@ -11,31 +11,31 @@ from synthsae_jax.matching.pipeline import Found, Pipeline
 from synthsae_jax.matching.records import SideInputs
 
 
-def _n_matched(found: Found) -> int:
-    return int(np.asarray(found.matching.valid).sum())
+def _n_matched(run: Found) -> int:
+    return int(np.asarray(run.matching.valid).sum())
 
 
-def _mean_score(found: Found) -> float:
-    matched = _matched(found)
+def _mean_score(run: Found) -> float:
+    matched = _matched(run)
     return float(matched.mean()) if matched.size else np.nan
 
 
-def _best_score(found: Found) -> float:
-    return float(_matched(found).max(initial=-np.inf))
+def _best_score(run: Found) -> float:
+    return float(_matched(run).max(initial=-np.inf))
 
 
-def _row_scores(found: Found) -> np.ndarray:
-    scores = np.full(found.evidence.s.shape[0], -np.inf)
-    valid = np.asarray(found.matching.valid)
+def _row_scores(run: Found) -> np.ndarray:
+    scores = np.full(run.evidence.s.shape[0], -np.inf)
+    valid = np.asarray(run.matching.valid)
     # a latent with several partners counts with its best
-    np.maximum.at(scores, np.asarray(found.matching.row)[valid], _matched(found))
-    left_out = ~np.isfinite(found.evidence.s).any(1)
+    np.maximum.at(scores, np.asarray(run.matching.row)[valid], _matched(run))
+    left_out = ~np.isfinite(run.evidence.s).any(1)
     return np.where(left_out, np.nan, scores)
 
 
-def _matched(found: Found) -> np.ndarray:
-    valid = np.asarray(found.matching.valid)
-    return np.asarray(found.matching.score, np.float64)[valid]
+def _matched(run: Found) -> np.ndarray:
+    valid = np.asarray(run.matching.valid)
+    return np.asarray(run.matching.score, np.float64)[valid]
 
 
 READS: dict[str, Callable[[Found], float | np.ndarray]] = {

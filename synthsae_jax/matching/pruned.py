@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from synthsae_jax.errors import require
 from synthsae_jax.matching.assignment import no_candidates
 from synthsae_jax.matching.solvers import on_host, solvers
+from synthsae_jax.numerics import host_unit_rows
 from synthsae_jax.parallel import map_threads
 from synthsae_jax.registry import Explanation
 
@@ -65,13 +66,13 @@ def assignment_pruned(
     for last in range(rounds + 1):
         rows, cols = np.divmod(chosen, shape[1])
         value = scores[rows, cols].astype(np.float64)
-        found = assign_candidates(rows, cols, value, shape, floor)
-        bound, better = _review(scores, floor, found, candidates)
+        assignment = assign_candidates(rows, cols, value, shape, floor)
+        bound, better = _review(scores, floor, assignment, candidates)
         if better.size == 0 or last == rounds:
             break
         chosen = np.union1d(chosen, better)
-    gap = max(bound - found.total, 0.0)
-    return found.row, found.col, np.ones(found.row.size, bool), gap
+    gap = max(bound - assignment.total, 0.0)
+    return assignment.row, assignment.col, np.ones(assignment.row.size, bool), gap
 
 
 def assign_candidates(
@@ -93,19 +94,19 @@ def assign_candidates(
     top = gain.max() + 1.0
     single = np.arange(n_rows)
     cost = np.concatenate([top - gain, np.full(n_rows, top)])
-    place = np.concatenate([rows, single]), np.concatenate([cols, n_cols + single])
-    graph = coo_array((cost, place), shape=(n_rows, n_cols + n_rows)).tocsr()
+    cells = np.concatenate([rows, single]), np.concatenate([cols, n_cols + single])
+    graph = coo_array((cost, cells), shape=(n_rows, n_cols + n_rows)).tocsr()
     row, col = min_weight_full_bipartite_matching(graph)
     real = col < n_cols
     row, col = row[real], col[real]
     held = np.full(n_rows, -1)
     held[row] = col
     # gain of each row's own pair; 0 for a single one
-    own = np.zeros(n_rows)
+    pair_gain = np.zeros(n_rows)
     mine = held[rows] == cols
-    own[rows[mine]] = gain[mine]
-    price = _prices(rows, cols, gain, held, own, n_cols)
-    return PrunedAssignment(row, col, float(own.sum()), price)
+    pair_gain[rows[mine]] = gain[mine]
+    price = _prices(rows, cols, gain, held, pair_gain, n_cols)
+    return PrunedAssignment(row, col, float(pair_gain.sum()), price)
 
 
 def nearest_rows(
@@ -121,15 +122,14 @@ def nearest_rows(
         f"nearest_rows needs rows of one space and 1 <= n <= {b.shape[0]}; given {a.shape}, "
         f"{b.shape} and n = {n}.",
     )
-    unit = lambda v: v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-8)
-    a, b = unit(np.asarray(a, np.float32)), unit(np.asarray(b, np.float32))
-    found = []
+    a, b = (host_unit_rows(v).astype(np.float32) for v in (a, b))
+    blocks = []
     for start in range(0, a.shape[0], block):
         cosines = a[start : start + block] @ b.T
         cols = np.argpartition(-cosines, n - 1, axis=1)[:, :n]
         rows = np.repeat(np.arange(start, start + cosines.shape[0]), n)
-        found.append((rows, cols.ravel(), np.take_along_axis(cosines, cols, 1).ravel()))
-    rows, cols, cosines = (np.concatenate(part) for part in zip(*found))
+        blocks.append((rows, cols.ravel(), np.take_along_axis(cosines, cols, 1).ravel()))
+    rows, cols, cosines = (np.concatenate(part) for part in zip(*blocks))
     return rows, cols, cosines
 
 
@@ -140,8 +140,8 @@ def _best_of_rows(scores: np.ndarray, n: int) -> np.ndarray:
     def of_block(rows: slice) -> np.ndarray:
         block = scores[rows]
         cols = _largest(block, n)
-        found = np.isfinite(np.take_along_axis(block, cols, 1))
-        return (np.arange(rows.start, rows.start + len(block))[:, None] * width + cols)[found]
+        finite = np.isfinite(np.take_along_axis(block, cols, 1))
+        return (np.arange(rows.start, rows.start + len(block))[:, None] * width + cols)[finite]
 
     return np.concatenate(map_threads(of_block, _blocks(len(scores))))
 
@@ -159,7 +159,7 @@ def _largest(block: np.ndarray, n: int) -> np.ndarray:
 
 
 def _review(
-    scores: np.ndarray, floor: float, found: PrunedAssignment, n: int
+    scores: np.ndarray, floor: float, assignment: PrunedAssignment, n: int
 ) -> tuple[float, np.ndarray]:
     """What no assignment of the whole matrix can exceed, and places where it might gain.
 
@@ -168,10 +168,12 @@ def _review(
     """
     width = scores.shape[1]
     profit = np.zeros(len(scores))
-    profit[found.row] = scores[found.row, found.col] - floor - found.price[found.col]
+    profit[assignment.row] = (
+        scores[assignment.row, assignment.col] - floor - assignment.price[assignment.col]
+    )
 
     def of_block(rows: slice) -> tuple[float, np.ndarray]:
-        worth = scores[rows] - (floor + found.price)
+        worth = scores[rows] - (floor + assignment.price)
         best = worth.max(1)
         # a gain within rounding is none
         enough = profit[rows] + 1e-9 * (1.0 + abs(floor))
@@ -182,7 +184,7 @@ def _review(
         return np.maximum(best, 0.0).sum(), ((rows.start + gains)[:, None] * width + cols)[real]
 
     bounds, better = zip(*map_threads(of_block, _blocks(len(scores))))
-    return sum(bounds) + found.price.sum(), np.concatenate(better)
+    return sum(bounds) + assignment.price.sum(), np.concatenate(better)
 
 
 def _blocks(n: int, size: int = 512) -> list[slice]:
@@ -207,7 +209,7 @@ def _prices(
     cols: np.ndarray,
     gain: np.ndarray,
     held: np.ndarray,
-    own: np.ndarray,
+    pair_gain: np.ndarray,
     n_cols: int,
 ) -> np.ndarray:
     """The lowest prices at which every row is content with what it has, float64 `[L_b]`.
@@ -218,7 +220,7 @@ def _prices(
     """
     price = np.zeros(n_cols)
     for _ in range(n_cols + 1):
-        base = np.where(held >= 0, price[np.maximum(held, 0)] - own, 0.0)
+        base = np.where(held >= 0, price[np.maximum(held, 0)] - pair_gain, 0.0)
         raised = price.copy()
         np.maximum.at(raised, cols, base[rows] + gain)
         # a rise within rounding is none

@@ -60,10 +60,10 @@ def solve_relations(
         )
         sides.append((index, inner, n))
     (rows, inner_a, n_a), (cols, inner_b, n_b) = sides
-    given = (n_a, n_b) if s is None else np.shape(s)
+    shape = (n_a, n_b) if s is None else np.shape(s)
     require(
-        given == (n_a, n_b),
-        f"s must be [{n_a}, {n_b}] as the two Gram matrices say; given {given}.",
+        shape == (n_a, n_b),
+        f"s must be [{n_a}, {n_b}] as the two Gram matrices say; given {shape}.",
     )
     agreement = np.full((n_a, n_b), np.nan)
     if rows.size and cols.size:
@@ -139,16 +139,16 @@ def quadratic(
         full[: len(relations), : len(relations)] = relations - np.diag(np.diag(relations))
         padded.append(full)
     rng = np.random.default_rng(seed)
-    best, found = -np.inf, np.arange(n)
+    best, permutation = -np.inf, np.arange(n)
     for attempt in range(restarts):
         start = _start(s, n) if attempt == 0 else _perturbed(_start(s, n), rng)
         done = quadratic_assignment(
             *padded, method="faq", options={"maximize": True, "P0": start, "rng": rng}
         )
         if done.fun > best:
-            best, found = done.fun, done.col_ind
-    row = np.arange(n_a)[found[:n_a] < n_b]
-    col = found[row]
+            best, permutation = done.fun, done.col_ind
+    row = np.arange(n_a)[permutation[:n_a] < n_b]
+    col = permutation[row]
     agreement = np.full((n_a, n_b), np.nan)
     a, b = padded[0][np.ix_(row, row)], padded[1][np.ix_(col, col)]
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

@@ -57,12 +57,12 @@ def match_report(
         row.size == 0 or (row.max() < truth_a.size and col.max() < truth_b.size),
         f"the matching names latents beyond the truth maps' {truth_a.size} and {truth_b.size}.",
     )
-    for name, given, size in (
+    for name, mask, size in (
         ("types_a", types_a, truth_a.size),
         ("types_b", types_b, truth_b.size),
         ("best_a", best_a, truth_a.size),
     ):
-        shape = (size,) if given is None else np.shape(given)
+        shape = (size,) if mask is None else np.shape(mask)
         require(shape == (size,), f"{name} must be [{size}], one per latent; given shape {shape}.")
     pair_a, pair_b = truth_a[row], truth_b[col]
     tracked = (pair_a >= 0) & (pair_b >= 0)
@@ -217,8 +217,8 @@ def _stability(sides: tuple) -> dict[str, float]:
 def _detection(best_a: Any, truth_a: np.ndarray, presence: Presence | None) -> dict[str, float]:
     if best_a is None or presence is None:
         return {"sharedness_auroc": NAN, "sharedness_ap": NAN}
-    found = sharedness(best_a, truth_a, presence["b"])
-    return {"sharedness_auroc": found["auroc"][0], "sharedness_ap": found["ap"][0]}
+    detection = sharedness(best_a, truth_a, presence["b"])
+    return {"sharedness_auroc": detection["auroc"][0], "sharedness_ap": detection["ap"][0]}
 
 
 def _presence(present_a: Any, present_b: Any) -> Presence | None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.matching.moments import CoMoments, pearson
-from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.numerics import as_array, at_least_float32, cosine_matrix, is_wide, narrow
 from synthsae_jax.options import check_options
 from synthsae_jax.registry import Explanation, Registry
 
@@ -33,18 +34,24 @@ class Score:
 
     takes: str  # a word of TAKES
     compute: Callable[..., Array]  # (a, b, *, options) -> [L_a, L_b]
+    centred: bool = False  # of codes: does it stay where a number is added to all of a latent's?
+    first: Callable[[Array], Array] | None = None  # of codes: what is done to them before all else
 
 
 scores: Registry[Score] = Registry("score")
 
 
 def register_score(
-    name: str, takes: str, explanation: Explanation
+    name: str, takes: str, explanation: Explanation, **traits
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
-    """Decorator: register `compute(a, b, *, options) -> [L_a, L_b]` under a name."""
+    """Decorator: register `compute(a, b, *, options) -> [L_a, L_b]`; `traits`: fields of `Score`.
+
+    Whatever compares codes must not depend on the scale of a latent's: it sees them brought into
+    float32's range.
+    """
 
     def add(compute: Callable[..., Array]) -> Callable[..., Array]:
-        scores.register(name, explanation)(Score(takes, compute))
+        scores.register(name, explanation)(Score(takes, compute, **traits))
         return compute
 
     return add
@@ -59,7 +66,7 @@ def score(name: str, a: Array | tuple, b: Array | tuple, **options) -> Array:
     firing). Options are the score's own, by keyword.
     """
     entry = scores[name]
-    sides = [_float_matrices(name, entry.takes, side) for side in (a, b)]
+    sides = [_float_matrices(name, entry, side) for side in (a, b)]
     if entry.takes != "own_rows":
         shared = [tuple(m.shape[axis] for m, axis in side) for side in sides]
         shapes = [[m.shape for m, _ in side] for side in sides]
@@ -75,8 +82,9 @@ def score(name: str, a: Array | tuple, b: Array | tuple, **options) -> Array:
     return entry.compute(a, b, **options)
 
 
-def _float_matrices(name: str, takes: str, side: Array | tuple) -> list[tuple[Array, int]]:
+def _float_matrices(name: str, entry: Score, side: Array | tuple) -> list[tuple[Array, int]]:
     """The side's matrices, each with the axis it shares with the other side's."""
+    takes = entry.takes
     axes = {"rows": (1,), "columns": (0,), "both": (1, 0), "own_rows": (1,), "codes": (0,)}[takes]
     parts = [side] if takes != "both" else list(side) if isinstance(side, tuple | list) else []
     shapes = [jnp.shape(part) for part in parts]
@@ -84,9 +92,14 @@ def _float_matrices(name: str, takes: str, side: Array | tuple) -> list[tuple[Ar
         len(parts) == len(axes) and all(len(shape) == 2 for shape in shapes),
         f"score {name!r} takes {TAKES[takes]}; given {_spell(shapes or [jnp.shape(side)])}.",
     )
-    # half-precision inputs are scored in float32: rounded scores tie, and ties decide matches
-    promoted = lambda v: v.astype(jnp.promote_types(v.dtype, jnp.float32))
-    return [(promoted(jnp.asarray(part)), axis) for part, axis in zip(parts, axes)]
+    parts = [as_array(part) for part in parts]
+    if takes == "codes":
+        first = entry.first or (lambda codes: codes)
+        centre = 0 if entry.centred else None
+        parts = [narrow(first(part), centre=centre, scale=(0,)) for part in parts]
+    # directions stay as wide as they are: their cosines are taken by unit rows of that precision
+    parts = [part if is_wide(part) else jnp.asarray(at_least_float32(part)) for part in parts]
+    return list(zip(parts, axes))
 
 
 def _spell(shapes: list[tuple[int, ...]]) -> str:
@@ -178,6 +191,7 @@ def combined_cosine(
         undefined="0 where a latent never varies (dead): mask it when solving",
         source="Lan et al., arXiv 2410.06981; Wang et al., arXiv 2410.06672",
     ),
+    centred=True,
 )
 def activation_pearson(a: Array, b: Array) -> Array:
     """Pearson correlation of codes, `[n, L_a], [n, L_b] -> [L_a, L_b]`."""
@@ -196,7 +210,9 @@ def activation_pearson(a: Array, b: Array) -> Array:
         undefined="0 where a latent never varies: mask it when solving",
         source="what Lan et al., arXiv 2410.06981, correlate where the SAE is TopK",
     ),
+    centred=True,
+    first=lambda pre: (jnp if isinstance(pre, jax.Array) else np).maximum(pre, 0),
 )
 def preactivation_pearson(a: Array, b: Array) -> Array:
-    """Pearson correlation of rectified pre-activations, `[n, L_a], [n, L_b] -> [L_a, L_b]`."""
-    return activation_pearson(jnp.maximum(a, 0), jnp.maximum(b, 0))
+    """Pearson correlation of what is rectified already, `[n, L_a], [n, L_b] -> [L_a, L_b]`."""
+    return activation_pearson(a, b)

@@ -8,6 +8,7 @@ import numpy as np
 from flax import struct
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import host_unit_rows
 
 
 @struct.dataclass
@@ -53,14 +54,14 @@ def match_sets(
     require(1 <= size <= 5, f"size must be 1 to 5; given {size}.")
     use_a, use_b = _usable("alive_a", a, alive_a), _usable("alive_b", b, alive_b)
     b_unit = np.zeros_like(b)
-    b_unit[use_b] = b[use_b] / np.linalg.norm(b[use_b], axis=1, keepdims=True)
+    b_unit[use_b] = host_unit_rows(b[use_b])
     members = np.full((len(a), size), -1, np.int32)
     weights = np.zeros((len(a), size), np.float32)
     residual, single = (np.full(len(a), np.nan, np.float32) for _ in range(2))
     for chunk in np.array_split(np.flatnonzero(use_a), range(block, use_a.sum(), block)):
         if chunk.size:
-            found = _pursue(a[chunk], b, b_unit, size, min_gain)
-            members[chunk], weights[chunk], residual[chunk], single[chunk] = found
+            chunk_sets = _pursue(a[chunk], b, b_unit, size, min_gain)
+            members[chunk], weights[chunk], residual[chunk], single[chunk] = chunk_sets
     return SetMatching(members=members, weights=weights, residual=residual, single=single)
 
 

@@ -8,7 +8,7 @@ dealt with once, in `solve`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import TypeVar
 
@@ -19,7 +19,6 @@ import numpy as np
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.matching.records import Matching
 from synthsae_jax.options import check_options
-from synthsae_jax.parallel import map_threads
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array | np.ndarray
@@ -71,39 +70,16 @@ def solve(
     xp = np if isinstance(row, np.ndarray) else jnp
     order = xp.lexsort((col, row))
     row, col, accepted = (v[order] for v in (row, col, accepted))
-    found = xp.asarray(s)[row, col]
-    found = xp.where(xp.isfinite(found), found, xp.nan)
-    reached = ~xp.isnan(found) if threshold is None else found >= threshold
+    pair_scores = xp.asarray(s)[row, col]
+    pair_scores = xp.where(xp.isfinite(pair_scores), pair_scores, xp.nan)
+    reached = ~xp.isnan(pair_scores) if threshold is None else pair_scores >= threshold
     return Matching(
         row=row.astype(xp.int32),
         col=col.astype(xp.int32),
-        score=found,
+        score=pair_scores,
         valid=accepted & reached,
         gap=xp.asarray(gap[0], xp.float32) if gap else None,
     )
-
-
-def solve_many(
-    name: str,
-    s: Sequence[Array] | Array,
-    threshold: float | None = None,
-    alive_a: Sequence[Array] | Array | None = None,
-    alive_b: Sequence[Array] | Array | None = None,
-    **options,
-) -> list[Matching]:
-    """What `solve` finds in each of many scores `[L_a, L_b]`, in their order.
-
-    Several at a time, a thread per core: what takes the time in solvers on the host (assignment)
-    runs side by side. `alive_a`, `alive_b`: one bool `[L]` per scores, or None.
-    """
-    for side, alive in (("alive_a", alive_a), ("alive_b", alive_b)):
-        require(
-            alive is None or len(alive) == len(s),
-            f"{side} must be one bool [L] for each of the {len(s)} scores, or None.",
-        )
-    of = lambda alive, i: None if alive is None else alive[i]
-    one = lambda i: solve(name, s[i], threshold, of(alive_a, i), of(alive_b, i), **options)
-    return map_threads(one, range(len(s)))
 
 
 @solvers.register(
@@ -166,9 +142,9 @@ def _best(s: Array) -> tuple[Array, Array]:
     return best, jnp.where(jnp.isfinite(first), first - second, -jnp.inf)
 
 
-def _alive(here: ModuleType, name: str, alive: Array | None, n: int) -> Array:
+def _alive(xp: ModuleType, name: str, alive: Array | None, n: int) -> Array:
     if alive is None:
-        return here.ones(n, bool)
-    mask = here.asarray(alive, bool)
+        return xp.ones(n, bool)
+    mask = xp.asarray(alive, bool)
     require(mask.shape == (n,), f"{name} must be bool [{n}]; given shape {mask.shape}.")
     return mask

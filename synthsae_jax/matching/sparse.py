@@ -90,7 +90,7 @@ def _side(index: Array, values: Array, width: int) -> tuple[Array, Array, Array,
     n = values.shape[0]
     fired = add(jnp.ones(index.shape, jnp.int32))
     mean = add(values) / max(n, 1)
-    here = mean.at[index].get(mode="fill", fill_value=0.0)
+    mean_at = mean.at[index].get(mode="fill", fill_value=0.0)
     # silent tokens deviate by the mean
-    spread = add((values - here) ** 2) + (n - fired) * mean**2
-    return fired, mean, spread, here
+    spread = add((values - mean_at) ** 2) + (n - fired) * mean**2
+    return fired, mean, spread, mean_at

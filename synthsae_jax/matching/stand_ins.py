@@ -34,20 +34,20 @@ def _register(name: str, label: str, what: str, needs: str, chance: str = "") ->
         return nth(side, int(jax.random.randint(key, (), 0, count(side))))
 
     def _given(side: SideInputs) -> tuple[SideInputs, ...]:
-        given = tuple((side.stand_ins or {}).get(name, ()))
+        stand_ins = tuple((side.stand_ins or {}).get(name, ()))
         require(
-            bool(given),
+            bool(stand_ins),
             f"null {name!r} takes B's place by SAEs made for it: give "
             f"stand_ins={{{name!r}: (SideInputs, ...)}}, each {needs}.",
         )
         if side.latents is not None:
             n = side.latents.shape[0]
             require(
-                all(s.latents is not None and s.latents.shape[0] == n for s in given),
+                all(s.latents is not None and s.latents.shape[0] == n for s in stand_ins),
                 f"stand-ins for {name!r} need latents on the same {n} samples as those they "
                 "replace.",
             )
-        return given
+        return stand_ins
 
     explanation = Explanation(
         what=f"{what} ({label}). It takes SAEs made for it: in stand_ins[{name!r}], each {needs}"

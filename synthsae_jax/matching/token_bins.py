@@ -109,8 +109,8 @@ def _nested(sides: list[_Activity], parts: int) -> Array:
     for side in sides:
         size = math.ceil(size / parts)
         order = jnp.lexsort((side.amount, side.count, bins))
-        place, _, _ = places_within(bins[order])
-        bins = bins.at[order].set(bins[order] * parts + place // size)
+        position, _, _ = places_within(bins[order])
+        bins = bins.at[order].set(bins[order] * parts + position // size)
     return bins
 
 
@@ -121,8 +121,8 @@ def _by_sum(sides: list[_Activity], parts: int) -> Array:
     rank = lambda *by: jnp.zeros(n, jnp.int32).at[jnp.lexsort(by)].set(jnp.arange(n))
     total = sum(rank(side.amount, side.count) for side in sides)
     # silent ones last
-    place = rank(total, silent)
-    return jnp.where(silent > 0, parts + silent, place // math.ceil(n / parts)).astype(jnp.int32)
+    position = rank(total, silent)
+    return jnp.where(silent > 0, parts + silent, position // math.ceil(n / parts)).astype(jnp.int32)
 
 
 def with_token_bins(
@@ -144,11 +144,11 @@ def shift_within(key: Array, bins: Array) -> Array:
     observed is one of those that chance could have made, and in small bins one of few.
     """
     order = jnp.argsort(bins, stable=True)
-    place, start, size = places_within(bins[order])
+    position, start, size = places_within(bins[order])
     # one draw per bin: that of its first token
     drawn = jax.random.uniform(key, order.shape)[start]
-    shift = jnp.minimum((drawn * size).astype(place.dtype), size - 1)
-    source = order[start + (place - shift) % size]
+    shift = jnp.minimum((drawn * size).astype(position.dtype), size - 1)
+    source = order[start + (position - shift) % size]
     return jnp.zeros_like(order).at[order].set(source)
 
 

@@ -18,6 +18,7 @@ from synthsae_jax.matching.truth_methods import (
     find_candidates,
     needed_inputs,
 )
+from synthsae_jax.numerics import narrow
 
 Array = jax.Array
 
@@ -42,19 +43,21 @@ def truth_map(
     streamed counts. `evidence`: `causal` and `with_child`, for the methods that need them, and the
     thresholds of the others.
     """
-    latents, feature_acts = jnp.asarray(latents), jnp.asarray(feature_acts)
+    shapes = jnp.shape(latents), jnp.shape(feature_acts)
     require(
-        latents.ndim == 2 and feature_acts.ndim == 2 and latents.shape[0] == feature_acts.shape[0],
+        len(shapes[0]) == len(shapes[1]) == 2 and shapes[0][0] == shapes[1][0],
         "truth_map needs latents [n, L] and feature_acts [n, F] on the same samples; given "
-        f"{latents.shape} and {feature_acts.shape}.",
+        f"{shapes[0]} and {shapes[1]}.",
     )
+    # no method asks for the scale of a latent's values, nor of a feature's
+    latents, feature_acts = (narrow(codes, scale=(0,)) for codes in (latents, feature_acts))
     n_latents, n_features = latents.shape[1], feature_acts.shape[1]
     counts = TruthCounts.init(n_latents, n_features).update(latents, feature_acts)
     moments = among = None
     if "moments" in needed_inputs(method):
         moments = CoMoments.init(n_latents, n_features).update(latents, feature_acts)
-        own = CoMoments.init(n_features, n_features).update(feature_acts, feature_acts)
-        among = pearson(own)
+        feature_moments = CoMoments.init(n_features, n_features).update(feature_acts, feature_acts)
+        among = pearson(feature_moments)
     return truth_from_counts(
         W_dec,
         counts,
@@ -145,7 +148,7 @@ def truth_inputs(
         present.shape == (n_features,),
         f"present must be bool [{n_features}]; given shape {present.shape}.",
     )
-    W_dec, features = jnp.asarray(W_dec), jnp.asarray(features)
+    W_dec, features = narrow(W_dec, scale=(0, 1)), narrow(features, scale=(1,))
     return TruthInputs(
         W_dec, features, present, counts, moments, feature_correlation, causal, with_child
     )

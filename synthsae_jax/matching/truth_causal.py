@@ -41,11 +41,11 @@ class CausalCounts:
         An id outside of 0..F-1 is not counted.
         """
         response, switched = _change(on, off)
-        at = lambda total, part: total.at[..., feature].add(part, mode="drop")
+        add_at = lambda total, part: total.at[..., feature].add(part, mode="drop")
         return CausalCounts(
-            n=at(self.n, on.shape[0]),
-            response=at(self.response, response),
-            switched=at(self.switched, switched),
+            n=add_at(self.n, on.shape[0]),
+            response=add_at(self.response, response),
+            switched=add_at(self.switched, switched),
         )
 
     def merge(self, other: CausalCounts) -> CausalCounts:
@@ -73,8 +73,8 @@ def causal_counts(
     )
 
     def switch(g: Array) -> tuple[Array, Array]:
-        own = feature_acts[:, g]
-        on = feature_acts.at[:, g].set(jnp.where(own > 0, own, level[g]))
+        switched_acts = feature_acts[:, g]
+        on = feature_acts.at[:, g].set(jnp.where(switched_acts > 0, switched_acts, level[g]))
         off = feature_acts.at[:, g].set(0.0)
         return _change(respond(on), respond(off))
 

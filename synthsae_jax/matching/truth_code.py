@@ -73,8 +73,8 @@ def code_fit(
     present = jnp.ones(n_features, bool) if present is None else jnp.asarray(present, bool)
     terms, block = min(terms, n_features), min(block, n_latents)
     ids, weights = _fit_all(correlation, feature_correlation, present, terms, block)
-    own = jnp.take_along_axis(correlation, jnp.maximum(ids, 0), axis=1)
-    shares = jnp.where(ids >= 0, weights * own, 0.0)
+    term_correlation = jnp.take_along_axis(correlation, jnp.maximum(ids, 0), axis=1)
+    shares = jnp.where(ids >= 0, weights * term_correlation, 0.0)
     broken = jnp.isnan(correlation).any(axis=1)
     return CodeFit(ids, weights, shares, jnp.where(broken, jnp.nan, shares.sum(1)))
 
@@ -109,10 +109,10 @@ def _non_negative(target: Array, among: Array, filled: Array) -> Array:
 
     def step(t: int, weights: Array) -> Array:
         j = t % terms
-        own = jnp.maximum(among[j, j], _LEAST_GAIN)
+        variance = jnp.maximum(among[j, j], _LEAST_GAIN)
         explained = jnp.dot(weights, among[j], precision=_PRECISE)
         rest = target[j] - explained + weights[j] * among[j, j]
-        return weights.at[j].set(jnp.where(filled[j], jnp.maximum(rest, 0.0) / own, 0.0))
+        return weights.at[j].set(jnp.where(filled[j], jnp.maximum(rest, 0.0) / variance, 0.0))
 
     return jax.lax.fori_loop(0, terms * _SWEEPS, step, jnp.zeros(terms))
 

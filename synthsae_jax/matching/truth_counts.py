@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from synthsae_jax.matching.counts import firing_counts
+from synthsae_jax.numerics import is_alive
 
 Array = jax.Array
 
@@ -43,7 +44,7 @@ class TruthCounts:
     @property
     def alive(self) -> Array:
         """bool [L]: did the latent fire at all?"""
-        return self.fired > 0
+        return is_alive(self.fired)
 
     def f1(self) -> Array:
         """F1 of each latent as a detector of each feature, float32 `[L, F]`; 0 where undefined.

@@ -20,7 +20,7 @@ from synthsae_jax.errors import require
 from synthsae_jax.matching.moments import CoMoments
 from synthsae_jax.matching.truth_causal import CausalCounts
 from synthsae_jax.matching.truth_counts import TruthCounts
-from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.numerics import cosine_matrix, row_norms
 from synthsae_jax.registry import Explanation, Registry
 
 Array = jax.Array
@@ -115,21 +115,23 @@ def missing_inputs(method: str, inputs: TruthInputs) -> list[str]:
     return [name for name in needed_inputs(method) if getattr(inputs, name) is None]
 
 
-def decide(method: str, found: dict[str, Candidate], rule: TruthRule, inputs: TruthInputs) -> Array:
+def decide(
+    method: str, candidates: dict[str, Candidate], rule: TruthRule, inputs: TruthInputs
+) -> Array:
     """The truth map int32 `[L]`: the candidate that all parts of a method name and accept."""
-    maps = [_accept(truth_parts[part], found[part], rule) for part in truth_methods[method]]
+    maps = [_accept(truth_parts[part], candidates[part], rule) for part in truth_methods[method]]
     agreed = maps[0]
     for other in maps[1:]:
         agreed = jnp.where(agreed == other, agreed, -1)
     return jnp.where(inputs.counts.alive, agreed, -1)
 
 
-def _accept(part: TruthPart, found: Candidate, rule: TruthRule) -> Array:
+def _accept(part: TruthPart, candidate: Candidate, rule: TruthRule) -> Array:
     # comparisons with NaN are false, so a diverged latent is attributed to nothing
-    sure = found.strength >= getattr(rule, part.strength)
-    if part.clear is not None and found.clear is not None:
-        sure &= found.clear >= getattr(rule, part.clear)
-    return jnp.where(sure, found.feature, -1).astype(jnp.int32)
+    sure = candidate.strength >= getattr(rule, part.strength)
+    if part.clear is not None and candidate.clear is not None:
+        sure &= candidate.clear >= getattr(rule, part.clear)
+    return jnp.where(sure, candidate.feature, -1).astype(jnp.int32)
 
 
 @register_truth(
@@ -197,16 +199,16 @@ def _causal(inputs: TruthInputs) -> Candidate:
     toggled = inputs.present & (causal.n > 0)
     times = jnp.maximum(causal.n, 1)[None, :]
     # in units of the model's activations: a latent's own scale is a matter of convention
-    size = jnp.linalg.norm(inputs.W_dec, axis=1)[:, None]
+    size = row_norms(inputs.W_dec)[:, None]
     response = jnp.where(toggled[None, :], size * causal.response / times, -jnp.inf)
     # a diverged latent must not lead everything
     response = jnp.where(jnp.isfinite(response), response, -jnp.inf)
     leader = jnp.argmax(response, axis=0)
     leads = jnp.arange(response.shape[0])[:, None] == leader[None, :]
-    own = jnp.where(leads & (response > 0), response, -jnp.inf)
-    best = jnp.argmax(own, axis=1).astype(jnp.int32)
+    led_response = jnp.where(leads & (response > 0), response, -jnp.inf)
+    best = jnp.argmax(led_response, axis=1).astype(jnp.int32)
     rate = jnp.take_along_axis(causal.switched / times, best[:, None], axis=1)[:, 0]
-    return Candidate(best, jnp.where(jnp.isfinite(jnp.max(own, axis=1)), rate, jnp.nan))
+    return Candidate(best, jnp.where(jnp.isfinite(jnp.max(led_response, axis=1)), rate, jnp.nan))
 
 
 truth_methods.register(

@@ -72,9 +72,9 @@ def truth_sweep(
         len(methods) > 0 and len(thresholds) > 0,
         "truth_sweep needs at least one method and one threshold.",
     )
-    found = find_candidates(inputs, methods)
+    candidates = find_candidates(inputs, methods)
     settings = tuple((method, float(t)) for method in methods for t in thresholds)
-    maps = [np.asarray(decide(method, found, rule.at(t), inputs)) for method, t in settings]
+    maps = [np.asarray(decide(method, candidates, rule.at(t), inputs)) for method, t in settings]
     return TruthSweep(settings, np.stack(maps))
 
 
@@ -102,27 +102,3 @@ def bands(values: Mapping[str, np.ndarray]) -> dict[str, Band]:
         return Band(float(ends[0]), float(ends[1]), int(np.size(v) - known.size))
 
     return {name: band(v) for name, v in values.items()}
-
-
-def truth_agreement(
-    maps: Mapping[str, np.ndarray], alive: np.ndarray | None = None
-) -> dict[str, float]:
-    """How far methods agree on the living latents: the label noise of all that rests on truth.
-
-    `maps`: name -> int `[L]`. Keys: `tracked/<m>`, the share that m attributes; `same/<m>/<k>`,
-    the share for which both say the same (none included); `same_feature/<m>/<k>`, of those that
-    both attribute, the share with the same feature. NaN where there is nothing to divide by.
-    """
-    names = list(maps)
-    sizes = {np.shape(m) for m in maps.values()}
-    require(len(sizes) == 1, f"truth maps must be int [L] alike; given shapes {sorted(sizes)}.")
-    keep = slice(None) if alive is None else np.asarray(alive, bool)
-    kept = {name: np.asarray(maps[name])[keep] for name in names}
-    mean = lambda v: float(np.mean(v)) if v.size else math.nan
-    out = {f"tracked/{name}": mean(kept[name] >= 0) for name in names}
-    for i, one in enumerate(names):
-        for other in names[i + 1 :]:
-            a, b = kept[one], kept[other]
-            out[f"same/{one}/{other}"] = mean(a == b)
-            out[f"same_feature/{one}/{other}"] = mean((a == b)[(a >= 0) & (b >= 0)])
-    return out

@@ -13,6 +13,7 @@ from synthsae_jax.matching.credence import PairCredence, credence
 from synthsae_jax.matching.credence_latent import LatentCredence, latent_credence
 from synthsae_jax.matching.credence_model import CredenceModel, load_credence
 from synthsae_jax.matching.csr import scores_from_codes
+from synthsae_jax.numerics import firings
 
 _SCORE = "activation_pearson"
 
@@ -43,7 +44,7 @@ def universality_credence(
     )
     model = load_credence() if model is None else model
     n = int(codes[0].shape[0])
-    fired = [np.asarray((c != 0).sum(0)).ravel() for c in codes]
+    fired = [np.asarray(firings(c)) for c in codes]
     pairs: dict[tuple[int, int], PairCredence] = {}
     for a, b in itertools.combinations(range(len(codes)), 2):
         scores = scores_from_codes((_SCORE,), codes[a], codes[b])[_SCORE]

@@ -93,8 +93,8 @@ def rejection_rate(p_values: Any, alpha: float = 0.05) -> float:
 )
 def leakage(same_init: Any, own_init: Any) -> float:
     """Mean difference of paired scores `[n]`."""
-    same, own = _paired(same_init, own_init)
-    return float((same - own).mean()) if same.size else NAN
+    same, distinct = _paired(same_init, own_init)
+    return float((same - distinct).mean()) if same.size else NAN
 
 
 @validity_tests.register(

@@ -13,7 +13,7 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.metrics.baselines import scikit_learn
-from synthsae_jax.metrics.evaluate import METRICS, directions, finish, stream_sums
+from synthsae_jax.metrics.evaluate import METRICS, all_metrics, stream_sums
 from synthsae_jax.metrics.recovery import ClassificationCounts
 from synthsae_jax.metrics.samples import samples
 from synthsae_jax.numerics import row_norms
@@ -65,8 +65,8 @@ def best_k_levels(
     run = (instance.dictionary[jnp.asarray(ids)], instance.bias)
     runs = jax.tree.map(lambda leaf: leaf[None], run)
     sums = stream_sums(BestK(int(k)), world, instance, runs, runs[0], n_samples, seed, batch_size)
-    found = {**finish(sums), **directions(np.asarray(runs[0]), instance)}
-    return {name: float(values[0]) for name, values in found.items()}
+    numbers = all_metrics(sums, np.asarray(runs[0]), instance)
+    return {name: float(values[0]) for name, values in numbers.items()}
 
 
 def probe_levels(

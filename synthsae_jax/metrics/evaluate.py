@@ -21,7 +21,7 @@ from synthsae_jax import keys
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.metrics.reconstruction import ActivitySums, ReconstructionSums
 from synthsae_jax.metrics.recovery import WORD, ClassificationCounts, mcc_and_uniqueness
-from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.numerics import at_least_float32, cosine_matrix, is_alive
 from synthsae_jax.parallel import map_threads
 from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost, whole_seeds
 from synthsae_jax.worlds.records import Codes, Instance, World
@@ -97,8 +97,8 @@ def evaluate(
     `rule="inference"` takes finalized params; `rule="train"` takes raw ones and ranks over each
     evaluation batch where the architecture does, as SAELens evaluates BatchTopK. Whole batches are
     drawn, so `n_eval` may exceed `n_samples` by less than one batch. Recovery is measured against
-    the features the instance has. A metric is NaN where it is undefined; all of an SAE whose
-    reconstruction is not a number are.
+    the features the instance has. A metric is NaN where it is undefined; all of an SAE are whose
+    reconstruction, or one of whose parameters, is not a number.
     """
     shape = np.shape(params.W_dec)
     require(
@@ -107,10 +107,10 @@ def evaluate(
     )
     one = lambda leaf: jnp.asarray(leaf)[None]
     runs = jax.tree.map(one, (params, hyper_of(sae, hyper), state))
-    found = evaluate_runs(
+    numbers = evaluate_runs(
         world, instance, sae, runs, n_samples, seed, rule=rule, batch_size=batch_size
     )
-    return {name: float(values[0]) for name, values in found.items()}
+    return {name: float(values[0]) for name, values in numbers.items()}
 
 
 def evaluate_runs(
@@ -130,17 +130,12 @@ def evaluate_runs(
     one per instance. Returns arrays of the same axes.
     """
     check_choice("rule", rule, RULES)
-    sums = stream_sums(
-        Reconstructor(getattr(sae, "static", sae), rule),
-        world,
-        instance,
-        runs,
-        runs[0].W_dec,
-        n_samples,
-        seed,
-        batch_size,
-    )
-    return {**finish(sums), **directions(np.asarray(runs[0].W_dec), instance)}
+    runs = jax.tree.map(at_least_float32, runs)
+    w_dec = runs[0].W_dec
+    reconstruct = Reconstructor(getattr(sae, "static", sae), rule)
+    sums = stream_sums(reconstruct, world, instance, runs, w_dec, n_samples, seed, batch_size)
+    broken = ~whole(runs[0], w_dec.shape[:-2])
+    return all_metrics(sums, np.asarray(w_dec), instance, broken)
 
 
 def hyper_of(sae: Any, hyper: Any = None) -> Any:
@@ -150,7 +145,7 @@ def hyper_of(sae: Any, hyper: Any = None) -> Any:
     """
     if hyper is None:
         return sae.hyper
-    return jax.tree.map(lambda own, value: np.asarray(value, own.dtype), sae.hyper, hyper)
+    return jax.tree.map(lambda default, value: np.asarray(value, default.dtype), sae.hyper, hyper)
 
 
 def stream_sums(
@@ -201,20 +196,49 @@ def stream_sums(
     return sums if stacked else jax.tree.map(lambda leaf: leaf[0], sums)
 
 
+def whole(params: Any, axes: tuple[int, ...]) -> np.ndarray:
+    """bool, of the runs' axes: has a run no NaN among its parameters, and no infinite weight?
+
+    What chooses latents may hide one: a row of NaN among the pre-activations is a latent that TopK
+    takes or leaves, and the reconstruction of a sample may not show it. An infinite threshold or
+    bias is a latent that never fires.
+    """
+
+    def of_leaf(leaf: Any) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        if not np.issubdtype(leaf.dtype, np.floating):
+            return np.ones(axes, bool)
+        bad = np.isnan(leaf) if leaf.ndim < len(axes) + 2 else ~np.isfinite(leaf)
+        return ~bad.reshape(*axes, -1).any(-1)
+
+    return np.logical_and.reduce([of_leaf(leaf) for leaf in jax.tree.leaves(params)])
+
+
+def all_metrics(
+    sums: Sums, w_dec: np.ndarray, instance: Instance, broken: np.ndarray | bool = False
+) -> dict[str, np.ndarray]:
+    """`METRICS` from the sums over a stream and the decoders `[..., L, D]`; leading axes stay.
+
+    NaN where a run is broken, or its reconstruction is: all but what the world alone says.
+    """
+    broken = broken | np.isnan(np.asarray(sums.reconstruction.error))
+    numbers = {**finish(sums), **directions(w_dec, instance)}
+    of_world = ("true_l0", "n_eval")
+    return {k: v if k in of_world else np.where(broken, np.nan, v) for k, v in numbers.items()}
+
+
 def finish(sums: Sums) -> dict[str, np.ndarray]:
     """Metrics from sums, in float64 on the host; leading axes stay."""
     detection, truth = sums.detection, sums.truth
-    firings = np.asarray(detection.tp, np.float64) + np.asarray(detection.fp)
-    found = {
+    fired = np.asarray(detection.tp, np.float64) + np.asarray(detection.fp)
+    numbers = {
         **detection.finish(),
         **sums.reconstruction.finish(),
-        "dead_latents": (firings == 0).sum(-1).astype(np.float64),
-        "l0": firings.sum(-1) / np.asarray(detection.n),
+        "dead_latents": (~is_alive(fired)).sum(-1).astype(np.float64),
+        "l0": fired.sum(-1) / np.asarray(detection.n),
     }
-    broken = np.isnan(np.asarray(sums.reconstruction.error))
-    found = {name: np.where(broken, np.nan, value) for name, value in found.items()}
     n_eval = np.asarray(truth.n, np.float64)
-    return {**found, "true_l0": np.asarray(truth.finish()["l0"]), "n_eval": n_eval}
+    return {**numbers, "true_l0": np.asarray(truth.finish()["l0"]), "n_eval": n_eval}
 
 
 def directions(w_dec: np.ndarray, instance: Instance) -> dict[str, np.ndarray]:
@@ -231,8 +255,10 @@ def directions(w_dec: np.ndarray, instance: Instance) -> dict[str, np.ndarray]:
 
     # a pairing holds its cosines in float64, a copy and some more
     bytes_each = 24 * w_dec.shape[-2] * instance.dictionary.shape[-2]
-    found = map_threads(of_run, np.ndindex(*shape), most=max(PAIRING_BYTES // bytes_each, 1))
-    pairs = np.array(found, np.float64).reshape(*shape, 2)
+    pairs_of_numbers = map_threads(
+        of_run, np.ndindex(*shape), most=max(PAIRING_BYTES // bytes_each, 1)
+    )
+    pairs = np.array(pairs_of_numbers, np.float64).reshape(*shape, 2)
     return {"mcc": pairs[..., 0], "uniqueness": pairs[..., 1]}
 
 

@@ -14,6 +14,14 @@ import numpy as np
 from flax import struct
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import (
+    as_array,
+    at_least_float32,
+    fires,
+    narrow,
+    narrow_together,
+    row_norms,
+)
 
 Array = jax.Array
 NAN = float("nan")
@@ -45,14 +53,14 @@ class ReconstructionSums:
         """The sums of one batch, `x [n, D]` and `x_hat [n, D]`; a few thousand samples at most."""
         x, x_hat = jnp.asarray(x, jnp.float32), jnp.asarray(x_hat, jnp.float32)
         mean = x.mean(0)
-        norm = _norm(x)
+        norm = row_norms(x)
         counted = norm > MIN_NORM
         return cls(
             n=jnp.asarray(x.shape[0], jnp.int32),
             x_mean=mean,
             x_spread=jnp.sum(jnp.square(x - mean[None, :])),
             error=jnp.sum(jnp.square(x - x_hat)),
-            ratio=jnp.sum(jnp.where(counted, _norm(x_hat) / jnp.where(counted, norm, 1), 0)),
+            ratio=jnp.sum(jnp.where(counted, row_norms(x_hat) / jnp.where(counted, norm, 1), 0)),
             ratio_n=jnp.sum(counted, dtype=jnp.int32),
         )
 
@@ -101,7 +109,7 @@ class ActivitySums:
     @classmethod
     def of(cls, latents: Array) -> ActivitySums:
         """The sums of one batch `[n, L]`: latents, true features, or the values of padded codes."""
-        on = jnp.asarray(latents) != 0
+        on = jnp.asarray(fires(latents))
         n = jnp.asarray(on.shape[0], jnp.int32)
         return cls(n, jnp.sum(on, dtype=jnp.int32), jnp.any(on, axis=0))
 
@@ -126,7 +134,8 @@ def explained_variance(x: Array, x_hat: Array) -> float:
     `1 - E|x - x_hat|^2 / (E|x|^2 - |E x|^2)` over samples and dimensions together, `[n, D]`.
     0 is what predicting the mean gives; NaN where the inputs do not vary. arXiv 2602.14687.
     """
-    return float(_reconstruction(x, x_hat)["explained_variance"])
+    _check(x, x_hat)
+    return float(_reconstruction(*narrow_together(x, x_hat))["explained_variance"])
 
 
 def shrinkage(x: Array, x_hat: Array) -> float:
@@ -134,7 +143,8 @@ def shrinkage(x: Array, x_hat: Array) -> float:
 
     Inputs are not centred. NaN where no input is that long. arXiv 2602.14687.
     """
-    return float(_reconstruction(x, x_hat)["shrinkage"])
+    _check(x, x_hat)
+    return float(_reconstruction(narrow(x), narrow(x_hat))["shrinkage"])
 
 
 def dead_latents(latents: Array) -> float:
@@ -147,12 +157,15 @@ def l0(latents: Array) -> float:
     return float(_activity(latents)["l0"])
 
 
-def _reconstruction(x: Array, x_hat: Array) -> dict[str, float]:
-    x, x_hat = jnp.asarray(x), jnp.asarray(x_hat)
+def _check(x: Array, x_hat: Array) -> None:
+    shapes = np.shape(x), np.shape(x_hat)
     require(
-        x.ndim == 2 and x.shape == x_hat.shape and x.shape[0] > 0,
-        f"needs x and x_hat of one shape [n, D], n > 0; given {x.shape} and {x_hat.shape}.",
+        len(shapes[0]) == 2 and shapes[0] == shapes[1] and shapes[0][0] > 0,
+        f"needs x and x_hat of one shape [n, D], n > 0; given {shapes[0]} and {shapes[1]}.",
     )
+
+
+def _reconstruction(x: Array, x_hat: Array) -> dict[str, float]:
     parts = [
         ReconstructionSums.of(x[i : i + BLOCK], x_hat[i : i + BLOCK])
         for i in range(0, x.shape[0], BLOCK)
@@ -161,18 +174,15 @@ def _reconstruction(x: Array, x_hat: Array) -> dict[str, float]:
 
 
 def _activity(latents: Array) -> dict[str, float]:
-    latents = jnp.asarray(latents)
+    latents = as_array(latents)
     require(
         latents.ndim == 2 and latents.shape[0] > 0,
         f"needs latents [n, L], n > 0; given {latents.shape}.",
     )
+    if not np.isfinite(at_least_float32(latents)).all():
+        return {"dead_latents": NAN, "l0": NAN}
     parts = [ActivitySums.of(latents[i : i + BLOCK]) for i in range(0, len(latents), BLOCK)]
     return _stacked(parts).finish(batch_axis=0)
-
-
-def _norm(x: Array) -> Array:
-    # numerics.row_norms takes a row of NaN for a zero row, which here would hide a diverged run
-    return jnp.sqrt(jnp.sum(jnp.square(x), axis=-1))
 
 
 def _stacked(parts: list) -> ReconstructionSums | ActivitySums:

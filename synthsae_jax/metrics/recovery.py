@@ -12,7 +12,7 @@ from flax import struct
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.errors import require
-from synthsae_jax.numerics import cosine_matrix
+from synthsae_jax.numerics import at_least_float32, cosine_matrix, fires
 
 Array = jax.Array
 NAN = float("nan")
@@ -75,15 +75,15 @@ class ClassificationCounts:
 
     def update(self, latents: Array, feature_acts: Array) -> ClassificationCounts:
         """These counts with the samples of `latents [n, L]`, `feature_acts [n, F]` added."""
-        fires = latents != 0
+        on = fires(latents)
         active = jnp.take(feature_acts, self.target, axis=1) > 0
         count = lambda event: jnp.sum(event, axis=0, dtype=jnp.int32)
         return dataclasses.replace(
             self,
             n=self.n + latents.shape[0],
-            tp=self.tp + count(fires & active),
-            fp=self.fp + count(fires & ~active),
-            fn=self.fn + count(~fires & active),
+            tp=self.tp + count(on & active),
+            fp=self.fp + count(on & ~active),
+            fn=self.fn + count(~on & active),
         )
 
     def update_packed(self, latents: Array, active: Array) -> ClassificationCounts:
@@ -93,15 +93,15 @@ class ClassificationCounts:
         makes such words). No `[n, F]` matrix is read or made: `update` reads one, which in wide
         worlds takes longer than the encoder's product.
         """
-        fires = bits_of_samples(latents != 0)
+        on = bits_of_samples(fires(latents))
         target = jnp.take(active, self.target, axis=1)
         count = lambda words: jnp.sum(jax.lax.population_count(words).astype(jnp.int32), axis=0)
-        tp = count(fires & target)
+        tp = count(on & target)
         return dataclasses.replace(
             self,
             n=self.n + latents.shape[0],
             tp=self.tp + tp,
-            fp=self.fp + count(fires) - tp,
+            fp=self.fp + count(on) - tp,
             fn=self.fn + count(target) - tp,
         )
 
@@ -135,8 +135,8 @@ def bits_of_samples(on: Array) -> Array:
     """Bool `[n, m]` as uint32 `[ceil(n / 32), m]`: 32 samples to a word, the first lowest."""
     n, m = on.shape
     padded = jnp.pad(on, ((0, -n % WORD), (0, 0)))
-    place = jnp.arange(WORD, dtype=jnp.uint32)[None, :, None]
-    bits = padded.reshape(-1, WORD, m).astype(jnp.uint32) << place
+    bit = jnp.arange(WORD, dtype=jnp.uint32)[None, :, None]
+    bits = padded.reshape(-1, WORD, m).astype(jnp.uint32) << bit
     return jnp.sum(bits, axis=1, dtype=jnp.uint32)
 
 
@@ -149,28 +149,28 @@ def classification(
     is the feature with the largest |cosine| to its decoder row; it fires where it is not 0, and
     the feature is active where it is above 0. An undefined ratio is 0, so a dead latent scores 0,
     and the numbers are unweighted means over all latents: mean F1 is not the F1 of mean precision
-    and recall. NaN where the decoder is not finite. arXiv 2602.14687.
+    and recall. NaN where the decoder or a latent's value is not finite. arXiv 2602.14687.
     """
-    latents, feature_acts = jnp.asarray(latents), jnp.asarray(feature_acts)
-    given = (latents.shape, feature_acts.shape, jnp.shape(W_dec), jnp.shape(features))
-    (n, n_latents), (n_acts, n_features), decoder, dictionary = given
+    shapes = tuple(jnp.shape(v) for v in (latents, feature_acts, W_dec, features))
+    (n, n_latents), (n_acts, n_features), decoder, dictionary = shapes
     require(
         n == n_acts and decoder[0] == n_latents and dictionary[0] == n_features,
         "classification needs latents [n, L], feature_acts [n, F], W_dec [L, D] and features "
-        f"[F, D]; given {', '.join(map(str, given))}.",
+        f"[F, D]; given {', '.join(map(str, shapes))}.",
     )
     counts = ClassificationCounts.init(latent_targets(W_dec, features))
-    scores = counts.update(latents, feature_acts).finish()
-    if not np.isfinite(np.asarray(W_dec)).all():
+    # in the precision given: what is tiny still fires
+    scores = counts.update(fires(latents), np.asarray(feature_acts) > 0).finish()
+    if not all(_all_finite(v) for v in (W_dec, latents)):
         return dict.fromkeys(scores, NAN)
     return {name: float(value) for name, value in scores.items()}
 
 
 def _cosines(W_dec: Array, features: Array, signed: bool) -> np.ndarray:
-    W_dec, features = jnp.asarray(W_dec), jnp.asarray(features)
+    shapes = jnp.shape(W_dec), jnp.shape(features)
     require(
-        W_dec.ndim == features.ndim == 2 and W_dec.shape[1] == features.shape[1],
-        f"needs W_dec [L, D] and features [F, D]; given {W_dec.shape} and {features.shape}.",
+        len(shapes[0]) == len(shapes[1]) == 2 and shapes[0][1] == shapes[1][1],
+        f"needs W_dec [L, D] and features [F, D]; given {shapes[0]} and {shapes[1]}.",
     )
     cosines = np.asarray(cosine_matrix(W_dec, features))
     return cosines if signed else np.abs(cosines)
@@ -188,6 +188,10 @@ def _distinct_targets(cosines: np.ndarray) -> float:
     if not np.isfinite(cosines).all():
         return NAN
     return float(np.unique(cosines.argmax(axis=1)).size / cosines.shape[0])
+
+
+def _all_finite(x: Array) -> bool:
+    return bool(np.isfinite(np.asarray(at_least_float32(np.asarray(x)))).all())
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

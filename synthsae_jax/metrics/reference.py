@@ -11,13 +11,7 @@ import numpy as np
 
 from synthsae_jax import keys
 from synthsae_jax.errors import require
-from synthsae_jax.metrics.evaluate import (
-    directions,
-    evaluate_runs,
-    finish,
-    hyper_of,
-    stream_sums,
-)
+from synthsae_jax.metrics.evaluate import all_metrics, evaluate_runs, hyper_of, stream_sums
 from synthsae_jax.numerics import unit_rows
 from synthsae_jax.worlds.codes import densify
 from synthsae_jax.worlds.records import Codes, Instance, World
@@ -35,8 +29,8 @@ def most_frequent(rates: np.ndarray, instance: Instance, n_latents: int) -> np.n
     rates = np.tile(rates, instance.present.shape[0] // rates.shape[0])
     present = np.asarray(instance.present)
     # below any rate, so that an absent feature does not come before one that never fires
-    own = np.where(present, rates * np.asarray(instance.keep), -1.0)
-    order = np.argsort(-own, kind="stable")
+    instance_rates = np.where(present, rates * np.asarray(instance.keep), -1.0)
+    order = np.argsort(-instance_rates, kind="stable")
     return order[: min(n_latents, int(present.sum()))]
 
 
@@ -81,8 +75,8 @@ def oracle_levels(
         seed,
         batch_size,
     )
-    found = {**finish(sums), **directions(np.asarray(runs[1]), instance)}
-    return {name: float(values[0]) for name, values in found.items()}
+    numbers = all_metrics(sums, np.asarray(runs[1]), instance)
+    return {name: float(values[0]) for name, values in numbers.items()}
 
 
 def chance_levels(

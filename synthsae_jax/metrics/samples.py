@@ -41,13 +41,13 @@ def samples(
     world, instance = bare(world), bare(instance)
     key = keys.data_key(seed, stream)
     ids = jnp.asarray(features, jnp.int32)
-    found, lost = [], 0
+    batches, lost = [], 0
     for step in range(math.ceil(n_samples / BATCH)):
         *arrays, overflow = _batch(jax.random.fold_in(key, step), world, instance, ids)
-        found.append([np.asarray(array) for array in arrays])
+        batches.append([np.asarray(array) for array in arrays])
         lost += int(overflow)
     raise_on_lost(lost, world, stream)
-    x, acts, active = (np.concatenate(arrays)[:n_samples] for arrays in zip(*found))
+    x, acts, active = (np.concatenate(arrays)[:n_samples] for arrays in zip(*batches))
     return x, acts, active
 
 

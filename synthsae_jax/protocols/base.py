@@ -162,8 +162,10 @@ class ProtocolResult:
         By the first null that is about it, or the one named; NaN where there is none.
         """
         number = number or self.primary
-        found = (n.p[number] for n in self.nulls if number in n.names and null in (None, n.null))
-        return next(found, NAN)
+        matching_nulls = (
+            n.p[number] for n in self.nulls if number in n.names and null in (None, n.null)
+        )
+        return next(matching_nulls, NAN)
 
 
 protocols: Registry[Protocol] = Registry("protocol")

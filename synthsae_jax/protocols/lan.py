@@ -53,23 +53,26 @@ def groups_of(view: View) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if context.labels is None or not context.groups:
         return {}
     row, col, _ = view.pairs
-    found = {}
-    for name, wanted in context.groups.items():
-        a, b = (pair_steps.about(side.latents, context.labels, wanted) for side in (view.a, view.b))
+    pairs_of_group = {}
+    for name, group_labels in context.groups.items():
+        a, b = (
+            pair_steps.about(side.latents, context.labels, group_labels)
+            for side in (view.a, view.b)
+        )
         inside = a[row] & b[col]
-        found[name] = row[inside], col[inside]
-    return found
+        pairs_of_group[name] = row[inside], col[inside]
+    return pairs_of_group
 
 
 def group_measures(*names: str) -> Callable[[View], Numbers]:
     """The measures within each semantic subspace, as `measure[group]`, and `pairs[group]`."""
 
     def read(view: View) -> Numbers:
-        found = {}
+        numbers = {}
         for group, (row, col) in groups_of(view).items():
-            found[f"pairs[{group}]"] = (float(row.size), "")
-            found |= similarities(view, row, col, names, f"[{group}]")
-        return found
+            numbers[f"pairs[{group}]"] = (float(row.size), "")
+            numbers |= similarities(view, row, col, names, f"[{group}]")
+        return numbers
 
     return read
 
@@ -85,8 +88,8 @@ def of_groups(null: str, *names: str, published: bool = True) -> NullStep:
         def once(r: int) -> list[float]:
             values: list[float] = []
             for i, (row, col) in enumerate(inside.values()):
-                here = jax.random.fold_in(jax.random.fold_in(key, r), i)
-                m = pair_nulls[null](here, _all_valid(row, col), **pool)
+                group_key = jax.random.fold_in(jax.random.fold_in(key, r), i)
+                m = pair_nulls[null](group_key, _all_valid(row, col), **pool)
                 read = similarities(view, np.asarray(m.row), np.asarray(m.col), names)
                 values += [value for value, _ in read.values()]
             return values

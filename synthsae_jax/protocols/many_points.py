@@ -62,19 +62,20 @@ def measured(
     """
     n = row.size
     summed = [name for name in names if n > FROM_SUMS and name in _OF_SUMS]
-    found = _from_sums(summed, a, row, b, col) if summed else {}
+    values = _from_sums(summed, a, row, b, col) if summed else {}
     if n > MOST_POINTS:
         some = np.sort(np.random.default_rng(_SEED).choice(n, MOST_POINTS, replace=False))
         row, col = row[some], col[some]
-    return {n: found[n] if n in found else _of_points(n, a, row, b, col) for n in names}
+    return {n: values[n] if n in values else _of_points(n, a, row, b, col) for n in names}
 
 
 def _of_points(name: str, a: Rows, row: np.ndarray, b: Rows, col: np.ndarray) -> Value:
-    value, reasons = _compiled(name)(np.asarray(a)[row], np.asarray(b)[col])
+    points = similarity.narrow_points(name, np.asarray(a)[row], np.asarray(b)[col])
+    value, reasons = _compiled(name)(*points)
     if not np.isnan(value):
         return float(value), ""
-    found = (reason for reason, here in reasons.items() if bool(here))
-    return float(value), next(found, "undefined")
+    applying = (reason for reason, applies in reasons.items() if bool(applies))
+    return float(value), next(applying, "undefined")
 
 
 def cut(names: tuple[str, ...], n: int) -> str:
@@ -168,11 +169,11 @@ def _cka_debiased(x: _Side, y: _Side, met: _Met) -> Value:
         # n (n - 3) HSIC1 of the kernels without their diagonals, columns centred
         return energy - n / (n - 2) * (d @ e) + d.sum() * e.sum() / ((n - 1) * (n - 2))
 
-    own = [hsic(float(s.variance @ s.variance), v, v) for s, v in ((x, d), (y, e))]
-    if min(own) <= 0:
+    self_hsic = [hsic(float(s.variance @ s.variance), v, v) for s, v in ((x, d), (y, e))]
+    if min(self_hsic) <= 0:
         return np.nan, "undefined"
     both = hsic(float(np.sum(met.cross**2)), d, e)
-    return float(np.clip(both / np.sqrt(own[0] * own[1]), -1.0, 1.0)), ""
+    return float(np.clip(both / np.sqrt(self_hsic[0] * self_hsic[1]), -1.0, 1.0)), ""
 
 
 _OF_SUMS = {"svcca": _svcca, "svcca_rank1": _svcca_rank1, "cka_debiased": _cka_debiased}

@@ -30,8 +30,8 @@ def dustbin_count(view: View) -> Numbers:
     # a pair that scores just this much would gain nothing by being taken
     level -= 1e-6 * (1 + abs(level))
     s = np.asarray(view.found.evidence.s)
-    found = matching.solve("assignment_dustbin", s, unmatched=level)
-    return {"shared_by_assignment": (int(np.asarray(found.valid).sum()) / living, "")}
+    assignment = matching.solve("assignment_dustbin", s, unmatched=level)
+    return {"shared_by_assignment": (int(np.asarray(assignment.valid).sum()) / living, "")}
 
 
 def judged(view: View) -> Numbers:

@@ -34,10 +34,10 @@ def stop_list_of_pairs(
     top: int = 5,
 ) -> np.ndarray:
     """Pairs of which both latents are about something."""
-    kept = np.ones(row.shape, bool)
+    keep = np.ones(row.shape, bool)
     for side, ends in ((evidence.a, row), (evidence.b, col)):
-        kept &= ~about(side.latents, labels, stop, top)[ends]
-    return kept
+        keep &= ~about(side.latents, labels, stop, top)[ends]
+    return keep
 
 
 @register_filter(

@@ -33,12 +33,12 @@ def curve(view: View) -> Numbers:
         to, cosine = np.full(n[0], -1), np.full(n[0], -1.0)
         to[np.asarray(m.row)], cosine[np.asarray(m.row)] = np.asarray(m.col), np.asarray(m.score)
         arrays |= {f"{name}_partner": to, f"{name}_cosine": cosine}
-    at = np.asarray(similarity.shared_at(**arrays, thresholds=(-1.0, *THRESHOLDS)))
+    shares = np.asarray(similarity.shared_at(**arrays, thresholds=(-1.0, *THRESHOLDS)))
     # shares of A's latents there, of the smaller side's here
-    at = at * n[0] / min(n)
+    shares = shares * n[0] / min(n)
     return {
-        "assignments_agree": (float(at[0]), ""),
-        "shared_area": (float(at[1:].mean()), ""),
+        "assignments_agree": (float(shares[0]), ""),
+        "shared_area": (float(shares[1:].mean()), ""),
     }
 
 

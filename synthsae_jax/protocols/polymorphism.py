@@ -66,7 +66,7 @@ def _explained(context: Context, turn: LinearMap) -> Numbers:
     one_width = np.shape(activations[0])[1] == x_b.shape[1]
     means = {"mean_b": turn.mean_b, "mean_a": turn.mean_a}
     carried = similarity.carry(x_b, turn.matrix, **means)
-    found = similarity.stitched_explained_variance(
+    stitched = similarity.stitched_explained_variance(
         x_b,
         raw=of_a(x_b) if one_width else None,
         aligned=of_a(carried),
@@ -74,7 +74,7 @@ def _explained(context: Context, turn: LinearMap) -> Numbers:
         rotation=turn.matrix,
         **means,
     )
-    raw, aligned, ceiling = (float(found[name]) for name in ("raw", "aligned", "ceiling"))
+    raw, aligned, ceiling = (float(stitched[name]) for name in ("raw", "aligned", "ceiling"))
     flat = "the activations do not vary"
     return {
         "raw_ev": (raw, flat if one_width else "the models are of unlike width"),
@@ -103,8 +103,8 @@ def _unpaired_tokens(view, names, sides, observe, key, draws):
         assert context is not None
         turn = fitted(context)
         moved = _turned_sides(a, b, turn)
-        found = view.pipeline.run(*moved)
-        again = dataclasses.replace(view, a=moved[0], b=moved[1], context=context, found=found)
+        result = view.pipeline.run(*moved)
+        again = dataclasses.replace(view, a=moved[0], b=moved[1], context=context, found=result)
         numbers = {**_explained(context, turn), **assigned_mean("aligned_cosine")(again)}
         return [numbers[n][0] for n in judged]
 

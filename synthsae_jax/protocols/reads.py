@@ -72,8 +72,8 @@ def similarities(
         return {name + suffix: (NAN, "needs decoder of both sides") for name in names}
     if row.size == 0:
         return {name + suffix: (NAN, NOTHING) for name in names}
-    found = measured(names, view.a.decoder, row, view.b.decoder, col)
-    return {name + suffix: value for name, value in found.items()}
+    values = measured(names, view.a.decoder, row, view.b.decoder, col)
+    return {name + suffix: value for name, value in values.items()}
 
 
 def order(view: View) -> Numbers:
@@ -97,6 +97,6 @@ def centred_assignment(view: View) -> Numbers:
     """The mean cosine of the best pairing after each side's mean unit row is taken off."""
     a, b = (unit_rows(jnp.asarray(side.decoder, jnp.float32)) for side in (view.a, view.b))
     s = matching.score("decoder_cosine", a, b, centred=True)
-    found = matching.solve("assignment", s)
-    total = float(np.asarray(found.score, np.float64)[np.asarray(found.valid)].sum())
+    assignment = matching.solve("assignment", s)
+    total = float(np.asarray(assignment.score, np.float64)[np.asarray(assignment.valid)].sum())
     return {"stability_centred": (total / min(s.shape), "")}

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-from scipy.sparse import issparse
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching import Pipeline, SideInputs, null_pairs, nulls, with_token_bins
+from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.protocols.base import (
     NAN,
     Context,
@@ -83,15 +83,15 @@ def run_recipe(
     read = _read(protocol, view)
     numbers = {n: value for n, (value, _) in read.items()}
     reasons = {n: why or "undefined" for n, (value, why) in read.items() if math.isnan(value)}
-    kept, left_out = _possible(steps, b, context)
+    possible, left_out = _possible(steps, b, context)
     notes += left_out
     judged: list[NullNumbers] = []
     again = lambda a, b: _read(protocol, observe(protocol, pipeline, a, b, context))
-    for i, step in enumerate(kept if draws else ()):
-        here = jax.random.fold_in(key_nulls, i)
-        judged.append(judge(step, view, numbers, (a, b), again, here, draws))
+    for i, step in enumerate(possible if draws else ()):
+        step_key = jax.random.fold_in(key_nulls, i)
+        judged.append(judge(step, view, numbers, (a, b), again, step_key, draws))
     if not judged:
-        reasons["p"] = "no draws were asked for" if kept else "the protocol has no null"
+        reasons["p"] = "no draws were asked for" if possible else "the protocol has no null"
     return ProtocolResult(
         protocol=name,
         version=protocol.version,
@@ -109,10 +109,10 @@ def observe(
     protocol: Protocol, pipeline: Pipeline, a: SideInputs, b: SideInputs, context: Context
 ) -> View:
     """The matching of one pair of sides."""
-    seen = protocol.sides(a, b, context)
-    found = pipeline.run(*seen)
-    n_a, n_b = found.evidence.s.shape
-    return View(*seen, context, pipeline, found, (_alive(a, n_a), _alive(b, n_b)))
+    sides = protocol.sides(a, b, context)
+    result = pipeline.run(*sides)
+    n_a, n_b = result.evidence.s.shape
+    return View(*sides, context, pipeline, result, (_alive(a, n_a), _alive(b, n_b)))
 
 
 def _read(protocol: Protocol, view: View) -> Numbers:
@@ -122,9 +122,7 @@ def _read(protocol: Protocol, view: View) -> Numbers:
 def _alive(side: SideInputs, n: int) -> np.ndarray:
     if side.latents is None:
         return np.ones(n, bool)
-    if issparse(side.latents):
-        return np.bincount(side.latents.indices, minlength=n) > 0
-    return (np.asarray(side.latents) != 0).any(0)
+    return np.asarray(is_alive(firings(side.latents)))
 
 
 def _lacks(protocol: Protocol, a: SideInputs, b: SideInputs, context: Context) -> str:
@@ -145,15 +143,15 @@ def _possible(
     steps: tuple[NullStep, ...], b: SideInputs, context: Context
 ) -> tuple[list[NullStep], tuple[str, ...]]:
     """The nulls there are inputs for, and a note on each of the others."""
-    kept, notes = [], []
+    possible, notes = [], []
     for step in steps:
         if step.stand_ins and step.name not in (b.stand_ins or {}):
             notes.append(f"{step.name}: not run, B brings no stand-ins for it")
         elif step.groups and (context.labels is None or not context.groups):
             notes.append(f"{step.name}: not run, no labels of tokens and groups of them")
         else:
-            kept.append(step)
-    return kept, tuple(notes)
+            possible.append(step)
+    return possible, tuple(notes)
 
 
 def _prepared(

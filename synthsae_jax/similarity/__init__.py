@@ -16,6 +16,7 @@ from synthsae_jax.similarity.base import (
     measure,
     measure_with_reason,
     measures,
+    narrow_points,
     register_measure,
 )
 from synthsae_jax.similarity.chance_levels import chance, shuffled
@@ -50,6 +51,7 @@ __all__ = [
     "measure_with_reason",
     "measures",
     "names",
+    "narrow_points",
     "orderedness",
     "register_measure",
     "shared_at",

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import narrow
 from synthsae_jax.options import check_options
 from synthsae_jax.registry import Explanation, Registry
+from synthsae_jax.similarity.points import NAN
 
 Array = jax.Array
 Reasons = Mapping[str, bool | Array]  # why a value is undefined -> whether that is so here
@@ -24,6 +26,7 @@ INVARIANCES = {
     "scale": "all entries times one positive number",
     "row_scale": "each row times a positive number of its own",
     "column_scale": "each column times a positive number of its own",
+    "row_shift": "to all entries of a row one number of its own added",
     "permutation": "columns in another order",
     "orthogonal": "an orthogonal map of the columns (so a permutation and a sign too)",
     "invertible": "an invertible linear map of the columns",
@@ -86,8 +89,8 @@ def register_measure(
     if unknown:
         raise ValueError(f"Measure {name!r} declares {sorted(unknown)}, not in INVARIANCES.")
     closed = {
-        side: frozenset(said.union(*(IMPLIED.get(word, set()) for word in said)))
-        for side, said in words.items()
+        side: frozenset(words_of_side.union(*(IMPLIED.get(word, set()) for word in words_of_side)))
+        for side, words_of_side in words.items()
     }
 
     def add(compute: Callable) -> Callable:
@@ -129,9 +132,9 @@ def measure_with_reason(name: str, X: Array, Y: Array, **options) -> tuple[float
     value = float(value)
     if value == value:
         return value, ""
-    found = (reason for reason, here in reasons.items() if bool(here))
+    applying = (reason for reason, applies in reasons.items() if bool(applies))
     explanation = measures.explanation(name)
-    return value, next(found, explanation.undefined if explanation else "") or "undefined"
+    return value, next(applying, explanation.undefined if explanation else "") or "undefined"
 
 
 def evaluate(name: str, X: Array, Y: Array, **options) -> tuple[Array, Reasons]:
@@ -140,23 +143,23 @@ def evaluate(name: str, X: Array, Y: Array, **options) -> tuple[Array, Reasons]:
     Traceable: what `measure` and `measure_with_reason` are made of, for use under jit and vmap.
     """
     entry = measures[name]
-    X, Y = (jnp.asarray(v, jnp.float32) for v in (X, Y))
+    shapes = jnp.shape(X), jnp.shape(Y)
     require(
-        X.ndim == 2 and Y.ndim == 2 and X.shape[0] == Y.shape[0],
+        len(shapes[0]) == len(shapes[1]) == 2 and shapes[0][0] == shapes[1][0],
         f"measure {name!r} takes X [n, p] and Y [n, q] over the same n points; given shapes "
-        f"{X.shape} and {Y.shape}.",
+        f"{shapes[0]} and {shapes[1]}.",
     )
+    X, Y = narrow_points(name, X, Y)
     require(
         not entry.same_space or X.shape[1] == Y.shape[1],
         f"measure {name!r} takes X and Y in one space; given {X.shape} and {Y.shape}. Align models "
         "of unlike width first.",
     )
     check_options(f"measure {name!r}", entry.compute, options)
-    nan = jnp.float32(jnp.nan)
     if 0 in X.shape or 0 in Y.shape:
-        return nan, {"an empty set": True}
+        return NAN, {"an empty set": True}
     if X.shape[0] < entry.least_points:
-        return nan, {f"needs at least {entry.least_points} points, given {X.shape[0]}": True}
+        return NAN, {f"needs at least {entry.least_points} points, given {X.shape[0]}": True}
     reasons: Reasons = {
         "an entry is not finite": ~(jnp.all(jnp.isfinite(X)) & jnp.all(jnp.isfinite(Y))),
         "all points of one side are equal": _all_equal(X) | _all_equal(Y),
@@ -164,9 +167,27 @@ def evaluate(name: str, X: Array, Y: Array, **options) -> tuple[Array, Reasons]:
     # a NaN would keep some solvers from ending
     X, Y = (jnp.where(jnp.isfinite(v), v, 0.0) for v in (X, Y))
     computed = entry.compute(X, Y, **options)
-    value, own = computed if isinstance(computed, tuple) else (computed, {})
-    reasons = {**reasons, **own}
-    return jnp.where(functools.reduce(operator.or_, reasons.values()), nan, value), reasons
+    value, measure_reasons = computed if isinstance(computed, tuple) else (computed, {})
+    reasons = {**reasons, **measure_reasons}
+    return jnp.where(functools.reduce(operator.or_, reasons.values()), NAN, value), reasons
+
+
+def narrow_points(name: str, X: Array, Y: Array) -> tuple[Array, Array]:
+    """Both sides as float32; what is wider is first centred and scaled where the measure may be.
+
+    For what hands points to a compiled `evaluate`, which sees float32 alone.
+    """
+    entry = measures[name]
+    return _narrow(X, entry.invariant_x), _narrow(Y, entry.invariant_y)
+
+
+def _narrow(X: Array, free_of: frozenset[str]) -> Array:
+    centre = {"translation": 0, "row_shift": 1}
+    # an invertible map's scales are free for some options alone (ridge); one number always is
+    columns = {} if "invertible" in free_of else {"column_scale": (0,)}
+    scale = {"row_scale": (1,), **columns, "scale": (0, 1)}
+    first = lambda choices: next((v for word, v in choices.items() if word in free_of), None)
+    return narrow(X, centre=first(centre), scale=first(scale))
 
 
 def _all_equal(X: Array) -> Array:

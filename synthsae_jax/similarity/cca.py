@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import Reasons, register_measure
-from synthsae_jax.similarity.points import centred, ratio_or_nan, times
+from synthsae_jax.similarity.points import centred, times
 
 Array = jax.Array
 # below this share of the largest, a float32 direction is rounding
@@ -27,9 +28,9 @@ def principal_directions(X: Array) -> tuple[Array, Array, Array]:
     return U, sigma, sigma > SMALLEST * jnp.max(sigma, initial=0.0)
 
 
-def keep(U: Array, kept: Array) -> Array:
+def keep(U: Array, usable: Array) -> Array:
     """Columns that are not kept set to 0: they add singular values of 0 and nothing else."""
-    return jnp.where(kept[None, :], U, 0.0)
+    return jnp.where(usable[None, :], U, 0.0)
 
 
 def too_few_points(n: int, k_x: Array, k_y: Array) -> Reasons:

@@ -7,9 +7,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import register_measure
-from synthsae_jax.similarity.points import centred, cross_energy, ratio_or_nan, row_energies
+from synthsae_jax.similarity.points import centred, cross_energy, row_energies
 
 Array = jax.Array
 _INVARIANCES = {"translation", "scale", "orthogonal"}

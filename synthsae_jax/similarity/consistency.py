@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
-from synthsae_jax.similarity.points import ratio_or_nan
+from synthsae_jax.numerics import ratio_or_nan
 
 Array = jax.Array
 
@@ -50,10 +50,10 @@ def orderedness(partner: Array) -> Array:
     partner = _partners(partner)
     matched = partner >= 0
     # ranks among the matched alone
-    place = jnp.cumsum(matched) - 1
+    position = jnp.cumsum(matched) - 1
     order = jnp.sum((partner[None, :] < partner[:, None]) & matched[None, :], axis=1)
     n = jnp.sum(matched)
-    apart = jnp.sum(jnp.where(matched, jnp.square((place - order).astype(jnp.float32)), 0.0))
+    apart = jnp.sum(jnp.where(matched, jnp.square((position - order).astype(jnp.float32)), 0.0))
     size = n.astype(jnp.float32)
     return 1 - ratio_or_nan(6 * apart, size * (jnp.square(size) - 1))
 

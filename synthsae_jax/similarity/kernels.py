@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import Reasons, register_measure
 from synthsae_jax.similarity.neighbours import neighbour_mask, too_many_neighbours
-from synthsae_jax.similarity.points import NAN, centred, gram, ratio_or_nan, squared_distances
+from synthsae_jax.similarity.points import NAN, centred, gram, squared_distances
 
 Array = jax.Array
 
@@ -43,7 +44,7 @@ def cka_rbf(
     require(bandwidth > 0, f"cka_rbf: bandwidth must be above 0, got {bandwidth}.")
     n = X.shape[0]
     if debiased and n < 4:
-        return jnp.float32(NAN), {f"debiased needs at least 4 points, given {n}": True}
+        return NAN, {f"debiased needs at least 4 points, given {n}": True}
     (K, equal_x), (L, equal_y) = (_gaussian(centred(v), bandwidth) for v in (X, Y))
     if debiased:
         K, L = (jnp.where(jnp.eye(n, dtype=bool), 0.0, v) for v in (K, L))
@@ -81,7 +82,7 @@ def cknna(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reasons]:
     n = X.shape[0]
     many = too_many_neighbours("cknna", n, k, most=n - 1)
     if many:
-        return jnp.float32(NAN), many
+        return NAN, many
     K, L = gram(centred(X)), gram(centred(Y))
     near_x, near_y = neighbour_mask(K, k), neighbour_mask(L, k)
     shared = jnp.sum(jnp.where(near_x & near_y, K * L, 0.0))
@@ -109,12 +110,12 @@ def median_off_diagonal(squared: Array) -> Array:
     bits = jax.lax.bitcast_convert_type(squared, jnp.int32)
     bits = jnp.where(jnp.eye(n, dtype=bool), most, bits)
     # each pair stands there twice: the r-th smallest of the pairs is the 2 r-th
-    wanted = 2 * ((pairs + 1) // 2)
+    rank = 2 * ((pairs + 1) // 2)
 
     def halve(_, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = low + (high - low) // 2
-        enough = jnp.sum(bits <= middle) >= wanted
+        enough = jnp.sum(bits <= middle) >= rank
         return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
 
     _, lower = jax.lax.fori_loop(0, 31, halve, (jnp.int32(0), most))

@@ -8,15 +8,14 @@ import numpy as np
 import scipy.stats
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
+from synthsae_jax.similarity.angles import angles
 from synthsae_jax.similarity.base import Reasons, register_measure
 from synthsae_jax.similarity.points import (
     NAN,
     centred,
-    gram,
-    ratio_or_nan,
     squared_distances,
-    unit_directions,
 )
 
 Array = jax.Array
@@ -66,7 +65,7 @@ def mutual_knn(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reasons]:
     """Mutual k-nearest neighbours of `X [n, p]` and `Y [n, q]`; ties go to the lower index."""
     many = too_many_neighbours("mutual_knn", X.shape[0], k)
     if many:
-        return jnp.float32(NAN), many
+        return NAN, many
     near_x, near_y = (neighbour_mask(-squared_distances(centred(v)), k) for v in (X, Y))
     return jnp.mean(jnp.sum(near_x & near_y, axis=1) / k), {}
 
@@ -91,7 +90,7 @@ def knn_jaccard(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reasons]:
     """Jaccard similarity of neighbourhoods of `X [n, p]` and `Y [n, q]`."""
     many = too_many_neighbours("knn_jaccard", X.shape[0], k)
     if many:
-        return jnp.float32(NAN), many
+        return NAN, many
     (C_x, zero_x), (C_y, zero_y) = (_cosines(v) for v in (X, Y))
     shared = jnp.sum(neighbour_mask(C_x, k) & neighbour_mask(C_y, k), axis=1)
     return jnp.mean(shared / (2 * k - shared)), {_ZERO_ROW: zero_x | zero_y}
@@ -130,7 +129,7 @@ def rank_similarity(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reasons]
     """Rank similarity of neighbourhoods of `X [n, p]` and `Y [n, q]`."""
     many = too_many_neighbours("rank_similarity", X.shape[0], k)
     if many:
-        return jnp.float32(NAN), many
+        return NAN, many
     (C_x, zero_x), (C_y, zero_y) = (_cosines(v) for v in (X, Y))
     near_x, near_y = _nearest(C_x, k), _nearest(C_y, k)
     same = near_x[:, :, None] == near_y[:, None, :]  # [n, k, k]
@@ -163,10 +162,10 @@ def second_order_cosine(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reas
     """Second-order cosine similarity of `X [n, p]` and `Y [n, q]`."""
     many = too_many_neighbours("second_order_cosine", X.shape[0], k)
     if many:
-        return jnp.float32(NAN), many
+        return NAN, many
     (C_x, zero_x), (C_y, zero_y) = (_cosines(v) for v in (X, Y))
     union = neighbour_mask(C_x, k) | neighbour_mask(C_y, k)
-    c_x, c_y = (jnp.where(union, c, 0.0) for c in (C_x, C_y))
+    c_x, c_y = (jnp.where(union, 1 + c, 0.0) for c in (C_x, C_y))
     norms = [jnp.sqrt(jnp.sum(jnp.square(c), axis=1)) for c in (c_x, c_y)]
     cosine = ratio_or_nan(jnp.sum(c_x * c_y, axis=1), norms[0] * norms[1])
     reasons = {
@@ -202,5 +201,6 @@ def _nearest(alike: Array, k: int) -> Array:
 
 
 def _cosines(X: Array) -> tuple[Array, Array]:
-    directions, zero = unit_directions(X)
-    return gram(directions), zero
+    """Cosines less 1 of the rows, with digits near 0, and whether any row is 0."""
+    of, zero = angles(X)
+    return -of.distance, zero

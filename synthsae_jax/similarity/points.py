@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from synthsae_jax.numerics import HIGHEST
 
 Array = jax.Array
-HIGHEST = jax.lax.Precision.HIGHEST
-NAN = jnp.nan
+# a numpy number: as a JAX array it stops who looks for NaN by `jax_debug_nans`
+NAN: Any = np.float32(np.nan)
 
 
 def centred(X: Array) -> Array:
@@ -56,20 +61,3 @@ def squared_distances(X: Array) -> Array:
 def times(A: Array, B: Array) -> Array:
     """Matrix product in full float32, on every device."""
     return jnp.matmul(A, B, precision=HIGHEST)
-
-
-def unit_directions(X: Array) -> tuple[Array, Array]:
-    """Rows at unit length (a zero row stays 0), and whether any row is 0.
-
-    Rows are brought to a common size first, so their squares stay inside float32.
-    """
-    largest = jnp.max(jnp.abs(X), axis=1, keepdims=True)
-    X = X / jnp.where(largest > 0, largest, 1.0)
-    norm = jnp.sqrt(jnp.sum(jnp.square(X), axis=1, keepdims=True))
-    return X / jnp.where(norm > 0, norm, 1.0), jnp.any(largest == 0)
-
-
-def ratio_or_nan(numerator: Array, denominator: Array) -> Array:
-    """The quotient, NaN where the denominator is not above 0."""
-    defined = denominator > 0
-    return jnp.where(defined, numerator / jnp.where(defined, denominator, 1.0), jnp.nan)

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import Reasons, register_measure
 from synthsae_jax.similarity.cca import keep, principal_directions
-from synthsae_jax.similarity.points import centred, ratio_or_nan, row_energies, times
+from synthsae_jax.similarity.points import centred, row_energies, times
 
 Array = jax.Array
 
@@ -46,12 +47,12 @@ def linear_predictivity(X: Array, Y: Array, *, ridge: float = 0.0) -> tuple[Arra
     """
     require(ridge >= 0, f"linear_predictivity: ridge must be at least 0, got {ridge}.")
     n = X.shape[0]
-    U, sigma, kept = principal_directions(centred(X))
-    U = keep(U, kept)
-    squares = jnp.where(kept, jnp.square(sigma), 0.0)
-    rank = jnp.maximum(jnp.sum(kept), 1)
+    U, sigma, usable = principal_directions(centred(X))
+    U = keep(U, usable)
+    squares = jnp.where(usable, jnp.square(sigma), 0.0)
+    rank = jnp.maximum(jnp.sum(usable), 1)
     penalty = ridge * jnp.sum(squares) / rank
-    shrunk = jnp.where(kept, squares / jnp.where(kept, squares + penalty, 1.0), 0.0)
+    shrunk = jnp.where(usable, squares / jnp.where(usable, squares + penalty, 1.0), 0.0)
     Y = centred(Y)
     residual = Y - times(U, shrunk[:, None] * times(U.T, Y))
     # the intercept takes 1/n of every point

@@ -7,9 +7,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import register_measure
-from synthsae_jax.similarity.points import centred, centred_and_size, ratio_or_nan, times
+from synthsae_jax.similarity.points import centred, centred_and_size, times
 
 Array = jax.Array
 _CHANCE = "Far above 0 where p or q comes near n: compare with similarity.shuffled."

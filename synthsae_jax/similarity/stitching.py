@@ -8,11 +8,15 @@ Arrays in, numbers out: the SAE itself is run in between.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from synthsae_jax.errors import require
-from synthsae_jax.similarity.points import ratio_or_nan, row_energies, times
+from synthsae_jax.numerics import as_array, is_wide, narrow, narrow_together, ratio_or_nan
+from synthsae_jax.similarity.points import NAN, row_energies, times
 
 Array = jax.Array
 
@@ -25,13 +29,13 @@ def carry(
     `rotation [D_b, D_a]` has orthonormal columns, or rows where D_a > D_b, as
     `matching.fit_procrustes(x_a, x_b)` gives it. The means are 0 where not given.
     """
-    x_b, rotation = jnp.asarray(x_b, jnp.float32), jnp.asarray(rotation, jnp.float32)
+    rotation = jnp.asarray(rotation, jnp.float32)
+    shape = jnp.shape(x_b)
     require(
-        x_b.ndim == 2 and rotation.ndim == 2 and x_b.shape[1] == rotation.shape[0],
-        f"carry takes x_b [n, D_b] and rotation [D_b, D_a]; given {x_b.shape} and "
-        f"{rotation.shape}.",
+        len(shape) == 2 and rotation.ndim == 2 and shape[1] == rotation.shape[0],
+        f"carry takes x_b [n, D_b] and rotation [D_b, D_a]; given {shape} and {rotation.shape}.",
     )
-    return times(x_b - _row(mean_b), rotation) + _row(mean_a)
+    return times(_less(x_b, mean_b), rotation) + _row(mean_a)
 
 
 def carry_back(
@@ -67,35 +71,43 @@ def stitched_explained_variance(
     NaN for what was not given and where x_b does not vary. Use tokens on which neither the
     rotation nor an SAE was fitted.
     """
-    x_b = jnp.asarray(x_b, jnp.float32)
-    require(x_b.ndim == 2, f"x_b must be activations [n, D_b]; given shape {x_b.shape}.")
+    require(jnp.ndim(x_b) == 2, f"x_b must be activations [n, D_b]; given {jnp.shape(x_b)}.")
     require(
         aligned is None or rotation is not None,
         "stitched_explained_variance: aligned needs the rotation it was made with.",
     )
-    rebuilt = {"raw": raw, "aligned": None, "carried": None, "ceiling": own}
+    numbers = {"raw": _explained("raw", x_b, raw), "aligned": NAN, "carried": NAN}
     if rotation is not None:
-        rebuilt["carried"] = carry_back(
-            carry(x_b, rotation, mean_b, mean_a), rotation, mean_b, mean_a
-        )
+        # less B's mean on both sides: what lies far from 0 would lose its digits
+        x = _less(x_b, mean_b)
+        there_and_back = carry_back(carry(x, rotation), rotation)
+        numbers["carried"] = _explained("carried", x, there_and_back)
         if aligned is not None:
-            rebuilt["aligned"] = carry_back(aligned, rotation, mean_b, mean_a)
-    return {name: _explained(name, x_b, x_hat) for name, x_hat in rebuilt.items()}
+            back = carry_back(aligned, rotation, mean_a=mean_a)
+            numbers["aligned"] = _explained("aligned", x, back)
+    return {**numbers, "ceiling": _explained("ceiling", x_b, own)}
 
 
 def _explained(name: str, x: Array, x_hat: Array | None) -> Array:
-    if x_hat is None or x.size == 0:
-        return jnp.float32(jnp.nan)
-    x_hat = jnp.asarray(x_hat, jnp.float32)
+    if x_hat is None or jnp.size(x) == 0:
+        return NAN
     require(
-        x_hat.shape == x.shape,
-        f"stitched_explained_variance: {name} must rebuild all of x_b {x.shape}; given shape "
-        f"{x_hat.shape}.",
+        jnp.shape(x_hat) == jnp.shape(x),
+        f"stitched_explained_variance: {name} must rebuild all of x_b {jnp.shape(x)}; given shape "
+        f"{jnp.shape(x_hat)}.",
     )
+    x, x_hat = narrow_together(x, x_hat)
     mean = jnp.mean(x, axis=0, keepdims=True)
     varies = jnp.any(x != x[:1])
     share = ratio_or_nan(jnp.sum(row_energies(x - x_hat)), jnp.sum(row_energies(x - mean)))
-    return jnp.where(varies, 1 - share, jnp.nan)
+    return jnp.where(varies, 1 - share, NAN)
+
+
+def _less(x: Any, mean: Any) -> Array:
+    """x less a mean, taken off in x's own precision, as float32."""
+    x = as_array(x)
+    mean = 0.0 if mean is None else (np if is_wide(x) else jnp).asarray(mean)[None, :]
+    return narrow(x - mean)
 
 
 def _row(mean: Array | None) -> Array:

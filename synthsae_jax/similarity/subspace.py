@@ -9,7 +9,7 @@ from synthsae_jax.errors import require
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import Reasons, register_measure
 from synthsae_jax.similarity.cca import SMALLEST
-from synthsae_jax.similarity.points import centred, times
+from synthsae_jax.similarity.points import NAN, centred, times
 
 Array = jax.Array
 
@@ -43,7 +43,7 @@ def subspace_overlap(X: Array, Y: Array, *, k: int = 1) -> tuple[Array, Reasons]
     )
     n, p = X.shape
     if k >= p or k > n - 1:
-        return jnp.float32(jnp.nan), {
+        return NAN, {
             f"k = {k} directions need more than {k} columns and points, given [{n}, {p}]": True
         }
     (V_x, few_x), (V_y, few_y) = (_leading_axes(centred(v), k) for v in (X, Y))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.numerics import narrow
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import Reasons, register_measure
 from synthsae_jax.similarity.cca import mean_canonical_correlation, principal_directions
@@ -55,7 +56,7 @@ def svcca(
 def directions_kept(X: Array, *, variance: float = 0.99, k: int | None = None) -> Array:
     """How many directions `svcca` keeps of one side `X [n, p]`, int32 `[]`: report it with it."""
     _check(variance, k)
-    X = jnp.asarray(X, jnp.float32)
+    X = narrow(X, centre=0, scale=(0, 1))
     require(X.ndim == 2 and X.size > 0, f"directions_kept takes points [n, p]; given {X.shape}.")
     return jnp.sum(_leading(centred(X), variance, k)[1])
 

@@ -12,9 +12,10 @@ import scipy.integrate
 import scipy.special
 from optax.assignment import hungarian_algorithm
 
+from synthsae_jax.numerics import cosine_matrix, ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import register_measure
-from synthsae_jax.similarity.points import centred, ratio_or_nan, times, unit_directions
+from synthsae_jax.similarity.points import centred, times
 
 Array = jax.Array
 _COST = "n p q + min(p, q)^2 max(p, q), the assignment: seconds from 2,000 columns on"
@@ -189,7 +190,7 @@ def transport_plan(alike: Array, coolest: float = 2e-3, rounds: int = 150) -> Ar
 
 def _column_cosines(X: Array, Y: Array, absolute: bool) -> Array:
     """Cosines of columns, `[n, p], [n, q] -> [p, q]`; 0 for a column of zeros."""
-    cosine = times(unit_directions(X.T)[0], unit_directions(Y.T)[0].T)
+    cosine = cosine_matrix(X.T, Y.T)
     return jnp.abs(cosine) if absolute else cosine
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from synthsae_jax.errors import require
-from synthsae_jax.numerics import row_norms, unit_rows
+from synthsae_jax.numerics import narrow, unit_rows
 from synthsae_jax.worlds.departures import start
 from synthsae_jax.worlds.geometry import place, second_rows
 from synthsae_jax.worlds.instance_config import InstanceConfig, InstanceKeys, instance_keys
@@ -57,14 +58,15 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
 
 def make_instance(world: World, dictionary: Array, bias: Array | None = None) -> Instance:
     """Your own model: `dictionary` [F, D] is normalised by row, `bias` [D] defaults to zero."""
-    dictionary = jnp.asarray(dictionary, jnp.float32)
+    shape = np.shape(dictionary)
     require(
-        dictionary.ndim == 2 and dictionary.shape[0] == world.n_features,
+        len(shape) == 2 and shape[0] == world.n_features,
         f"make_instance: dictionary must have shape [{world.n_features}, D] (a row per feature of "
-        f"the world), got {list(dictionary.shape)}.",
+        f"the world), got {list(shape)}.",
     )
+    dictionary = narrow(dictionary, scale=(1,))
     require(
-        bool(jnp.all(jnp.isfinite(dictionary)) and jnp.all(row_norms(dictionary) > 0)),
+        bool(jnp.all(jnp.isfinite(dictionary)) and jnp.all(jnp.any(dictionary != 0, axis=1))),
         "make_instance: every row of the dictionary must be finite and non-zero.",
     )
     dim = dictionary.shape[1]

@@ -138,22 +138,6 @@ def test_numpy_scores_are_solved_as_jax_ones_and_left_alone(name):
     np.testing.assert_array_equal(s, given)
 
 
-def test_many_at_a_time_are_as_one_by_one():
-    rng = np.random.default_rng(5)
-    many = rng.normal(size=(5, 12, 10)).astype(np.float32)
-    alive = rng.random((5, 10)) < 0.8
-    found = matching.solve_many("assignment", many, 0.2, alive_b=alive)
-    assert len(found) == 5
-    for s, of, m in zip(many, alive, found):
-        expected = matching.solve("assignment", s, 0.2, alive_b=of)
-        jax.tree.map(np.testing.assert_array_equal, m, expected)
-    with pytest.raises(ConfigError, match="alive_a"):
-        matching.solve_many("assignment", many, alive_a=alive[:2])
-    # what goes wrong in one of them is told as it is
-    with pytest.raises(ConfigError, match="unmatched"):
-        matching.solve_many("assignment_dustbin", many, unmatched=np.nan)
-
-
 def test_candidates_from_rows_need_no_matrix():
     rng = np.random.default_rng(2)
     b = rng.normal(size=(50, 24))

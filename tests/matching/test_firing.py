@@ -3,10 +3,13 @@
 import jax
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.stats import hypergeom, pearsonr
 
 from synthsae_jax import matching
 from synthsae_jax.matching import PairCounts, strata
+from synthsae_jax.matching.firing import register_firing_score
+from synthsae_jax.registry import Explanation, explain
 
 N = 64
 
@@ -154,3 +157,37 @@ def test_strata_of_activity():
     np.testing.assert_array_equal(bins[0], [0, 1, 2, 5, strata.N_BINS - 1])
     np.testing.assert_array_equal(bins[1], [0, 0, 3, 1, strata.N_BINS - 1])
     assert ids.max() == strata.N_STRATA - 1
+
+
+def test_a_new_firing_score_is_one_decorator():
+    explanation = Explanation(what="Share of A's firings on which B fires.", formula="n_ij / n_i")
+    try:
+
+        @register_firing_score("confidence", explanation)
+        def confidence(counts):
+            return counts.joint / counts.fired_a[:, None]
+
+        rng = np.random.default_rng(3)
+        a, b = ((rng.random((300, 5)) < 0.3) * rng.uniform(0.5, 1, (300, 5)) for _ in range(2))
+        a[:, 4] = 0
+        expected = ((a != 0).T.astype(float) @ (b != 0)) / (a != 0).sum(0)[:, None].clip(1)
+        expected[4] = np.nan  # a latent that never fires has no score
+        counts = PairCounts.init(5, 5).update(np.float32(a[:100]), np.float32(b[:100]))
+        counts = counts.update(np.float32(a[100:]), np.float32(b[100:]))
+        codes = scipy.sparse.csr_matrix(a), scipy.sparse.csr_matrix(b)
+        sides = [matching.SideInputs(latents=np.float32(v)) for v in (a, b)]
+        pipeline = matching.Pipeline(score="confidence", solver="argmax")
+        for found in (
+            matching.score("confidence", a, b),
+            counts.score("confidence"),
+            matching.scores_from_codes(["confidence"], *codes)["confidence"],
+            pipeline.run(*sides).evidence.s,
+        ):
+            living = np.isfinite(found)
+            np.testing.assert_array_equal(living, np.isfinite(expected))
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert "confidence" in matching.score_names()
+        assert dict(explain("confidence"))["score"] is explanation
+    finally:
+        for registry in (matching.scores, matching.count_scores):
+            registry.unregister("confidence")

@@ -157,8 +157,7 @@ class TestEveryScore:
             matching.score(name, a, b, centered=True)
 
     def test_is_explained(self, name):
-        (kind, explanation), *_ = explain(name)
-        assert kind == "score"
+        explanation = dict(explain(name))["score"]
         assert explanation.what
         assert explanation.formula
         assert explanation.chance

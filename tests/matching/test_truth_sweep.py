@@ -15,7 +15,6 @@ from synthsae_jax.matching import (
     pearson,
     report_sweep,
     solve,
-    truth_agreement,
     truth_from_counts,
     truth_inputs,
     truth_method_names,
@@ -121,19 +120,3 @@ def test_a_sign_holds_only_if_all_settings_have_it():
     assert signs == {"up": 1, "both": None, "none": None, "zero": 0}
     assert found["up"].undefined == 1
     assert math.isnan(found["none"].lo)
-
-
-def test_agreement_rates_by_hand():
-    maps = {"x": np.array([0, 1, -1, 2, 5]), "y": np.array([0, 2, -1, -1, 5])}
-    alive = np.array([True, True, True, True, False])
-    assert truth_agreement(maps, alive) == pytest.approx(
-        {
-            "tracked/x": 3 / 4,
-            "tracked/y": 2 / 4,
-            "same/x/y": 2 / 4,  # 0 with 0, none with none
-            "same_feature/x/y": 1 / 2,  # of 0 and 1, the first
-        }
-    )
-    nobody = truth_agreement({"x": np.array([-1]), "y": np.array([-1])})
-    assert nobody["same/x/y"] == 1.0
-    assert math.isnan(nobody["same_feature/x/y"])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array, hstack, vstack
 
-from credence import baselines as credence_baselines
 from credence import fit as credence_fit
 from credence import judge as credence_judge
 from credence import left_out as credence_left_out
@@ -222,15 +221,6 @@ def test_shrinkage_is_what_loses_least_where_a_preset_is_left_out():
     same, why = credence_left_out.choose_shrinkage(plain, one)
     assert same.laws[form].shrinkage == plain.laws[form].shrinkage
     assert "two presets" in why[form]["reason"]
-
-
-def test_the_logistic_baseline_finds_its_weights():
-    rng = np.random.default_rng(2)
-    x = np.c_[np.ones(20_000), rng.normal(size=(20_000, 2))]
-    true = np.array([-1.0, 2.0, 0.5])
-    y = rng.random(20_000) < 1 / (1 + np.exp(-x @ true))
-    # 4.5 standard errors at this size
-    np.testing.assert_allclose(credence_baselines.logistic(x, y), true, atol=0.15)
 
 
 def test_assignments_of_permuted_seeds_close_every_cycle():

@@ -50,6 +50,7 @@ TRANSFORMATIONS = {
     "scale": lambda rng, X: to_variance(X, 0.95),
     "row_scale": lambda rng, X: X * rng.uniform(0.1, 10, size=(len(X), 1)),
     "column_scale": lambda rng, X: X * rng.uniform(0.1, 10, size=(1, X.shape[1])),
+    "row_shift": lambda rng, X: X + rng.normal(size=(len(X), 1)),
     "permutation": lambda rng, X: X[:, rng.permutation(X.shape[1])],
     "orthogonal": lambda rng, X: X @ orthogonal(rng, X.shape[1]),
     "invertible": lambda rng, X: X @ rng.normal(size=(X.shape[1], X.shape[1])),
@@ -115,9 +116,42 @@ def test_size_does_not_overflow(name, factor, points):
     expected = value(name, X, Y)
     if "scale" in entry.invariant_to:
         np.testing.assert_allclose(value(name, factor * X, Y), expected, atol=TOLERANCE)
+        # to the ends of the range
+        np.testing.assert_allclose(value(name, factor**2 * X, Y), expected, atol=TOLERANCE)
     else:
         assert entry.range[0] <= value(name, factor * X, Y) <= entry.range[1]
         np.testing.assert_allclose(value(name, factor * X, factor * X), 1.0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_measure_is_free_of_costs_no_digits_of_float64(name, points):
+    # as float32 these points are 0, infinite, or gaps of 1 between whole numbers
+    X, Y = (v.astype(np.float64) for v in points)
+    entry = similarity.measures[name]
+    expected = value(name, X, Y)
+    moved = [X]
+    if entry.invariant_x & {"translation", "row_shift"}:
+        moved.append(X + 1e7)
+    if "scale" in entry.invariant_x:
+        moved += [X * 1e-60, X * 1e60]
+    if "translation" in entry.invariant_x and "scale" in entry.invariant_x:
+        moved.append((X + 1e7) * 1e-60)
+    if "row_scale" in entry.invariant_x:
+        moved.append(X * np.geomspace(1e-60, 1e60, len(X))[:, None])
+    for x in moved:
+        got, why = similarity.measure_with_reason(name, x, Y)
+        assert why == ""
+        np.testing.assert_allclose(got, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_computed_with_in_float32(name, points):
+    X, Y = (np.asarray(v, np.float16) for v in points)
+    wide = value(name, X, Y)
+    for kind in (np.float16, jax.numpy.bfloat16):
+        exact = wide if kind == np.float16 else value(name, X.astype(kind), Y.astype(kind))
+        got = float(similarity.measure(name, X.astype(kind), Y.astype(kind)))
+        np.testing.assert_allclose(got, exact, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -357,3 +357,37 @@ def test_hsic_is_the_average_over_four_different_points():
         for i, j, k, l in itertools.permutations(range(7), 4)
     ]
     np.testing.assert_allclose(hsic(K, L), np.mean(terms))
+
+
+@pytest.mark.parametrize("name", ["rsa", "rsa_cosine"])
+@pytest.mark.parametrize("n", [80, 800])  # ranks sorted, and counted
+@pytest.mark.parametrize("loudness", [1.0, 3e3, 3e5])
+def test_ties_are_as_near_as_the_rows_lie(name, n, loudness):
+    # one dimension outweighs all others, so that all distances are within 1e-5 of 0 or of 2
+    rng = np.random.default_rng(12)
+    X = rng.normal(size=(n, 64))
+    X[:, 0] *= loudness
+    Y = X + rng.normal(size=(n, 64))
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+
+    def distances(rows):
+        rows = rows.astype(np.float64)
+        if name == "rsa":
+            rows = rows - rows.mean(1, keepdims=True)
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return (1 - unit @ unit.T)[np.tril_indices(n, -1)]
+
+    expected = scipy.stats.spearmanr(distances(X), distances(Y)).statistic
+    np.testing.assert_allclose(similarity.measure(name, X, Y), expected, atol=TOLERANCE)
+
+
+def test_equal_distances_are_tied_on_the_scale_of_the_rows():
+    # whole numbers give few distances; a constant in all rows brings these near to 0
+    rng = np.random.default_rng(13)
+    for offset in (0.0, 30.0):
+        X = rng.integers(0, 2, size=(60, 6)) + 0.0
+        X[:, 0] += offset + 1
+        Y = X.copy()
+        Y[:, 1:] = X[:, 1:][:, ::-1]
+        value = similarity.measure("rsa_cosine", np.float32(X), np.float32(Y))
+        np.testing.assert_allclose(value, 1.0, atol=1e-6)

@@ -204,6 +204,13 @@ def test_your_own_dictionary(world):
     assert (worlds.make_instance(world, rows).bias == 0).all()
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e-9, 1e30, 1e300])
+def test_directions_of_any_size_are_directions(world, size):
+    rows = np.random.default_rng(4).normal(size=(world.n_features, 7))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(worlds.make_instance(world, size * rows).dictionary, unit, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("dictionary", "bias", "message"),
     [

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import sparse, special
+from scipy import sparse
 
 from synthsae_jax import metrics, worlds
+from synthsae_jax.logistic import logistic_weights
 from synthsae_jax.suite.study import Number, Subject, read_codes, read_latents
 from synthsae_jax.worlds import Instance, World
 
 VARIANT = "sparse_probes"
-_STEPS = 30
 _RIDGE = 1e-5
-_SMALL = 1e-6
 
 
 def probed(world: World, instance: Instance, width: int, n_probes: int) -> np.ndarray:
@@ -73,30 +72,10 @@ def sparse_probes(latents: sparse.csr_matrix, on: np.ndarray, k: int) -> np.ndar
             continue
         apart = np.abs(fit[truth].mean(0) - fit[~truth].mean(0))
         best = np.argsort(-apart, kind="stable")[:k]
-        weights = _logistic(fit[:, best], truth)
+        with_constant = np.column_stack([np.ones(len(fit)), fit[:, best]])
+        weights = logistic_weights(with_constant, truth, _RIDGE)
         scores.append(_f1(test[:, best] @ weights[1:] + weights[0] > 0, wanted))
     return np.array(scores)
-
-
-def _logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Weights [1 + k], constant first, by Newton's method with a small ridge."""
-    x = np.column_stack([np.ones(len(x)), x])
-    sign = 2.0 * y - 1.0
-    loss = lambda w: np.logaddexp(0, -sign * (x @ w)).mean() + _RIDGE / 2 * w @ w
-    weights = np.zeros(x.shape[1])
-    now = loss(weights)
-    for _ in range(_STEPS):
-        p = special.expit(x @ weights)
-        slope = x.T @ (y - p) / len(x) - _RIDGE * weights
-        curve = (x * (p * (1 - p))[:, None]).T @ x / len(x) + _RIDGE * np.eye(len(weights))
-        step = np.linalg.solve(curve, slope)
-        # a full step overshoots where classes are nearly separable
-        while (after := loss(weights + step)) > now and np.abs(step).max() > _SMALL:
-            step = step / 2
-        if now - after < _SMALL:
-            break
-        weights, now = weights + step, after
-    return weights
 
 
 def _f1(says: np.ndarray, wanted: np.ndarray) -> float:
