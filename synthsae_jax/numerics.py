@@ -15,6 +15,8 @@ import numpy as np
 from scipy.sparse import issparse
 
 Array = jax.Array
+# float32 means float32 on every device. Without it a GPU may round a product's operands to TF32 (10
+# bits of 23) and a TPU to bfloat16, and with them change which latents are the k largest.
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -100,6 +102,16 @@ def is_alive(fired: Any) -> Any:
     return fired > 0
 
 
+def product(a: Array, b: Array) -> Array:
+    """`a @ b` in float32 on every device."""
+    return jnp.matmul(a, b, precision=HIGHEST)
+
+
+def contraction(subscripts: str, *operands: Array) -> Array:
+    """`jnp.einsum` in float32 on every device."""
+    return jnp.einsum(subscripts, *operands, precision=HIGHEST)
+
+
 def row_norms(x: Array) -> Array:
     """Euclidean norm of each row, `[..., n, d] -> [..., n]`, with gradient 0 at a zero row.
 
@@ -134,7 +146,7 @@ def host_unit_rows(x: np.ndarray) -> np.ndarray:
 def cosine_matrix(a: Array, b: Array) -> Array:
     """Cosines between rows, `[n, d], [m, d] -> [n, m]` float32; 0 for a zero row."""
     a, b = (unit_rows(v).astype(jnp.float32) for v in (a, b))
-    return jnp.matmul(a, b.T, precision=HIGHEST)
+    return product(a, b.T)
 
 
 def safe_ratio(numerator: Array, denominator: Array) -> Array:

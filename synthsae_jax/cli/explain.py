@@ -27,6 +27,7 @@ class Explain:
             saes,
             similarity,
             suite,
+            training,
             worlds,
         )
 

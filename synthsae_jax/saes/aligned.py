@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from synthsae_jax.errors import require
-from synthsae_jax.numerics import safe_ratio, unit_rows
+from synthsae_jax.numerics import contraction, product, safe_ratio, unit_rows
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes.base import architecture
 from synthsae_jax.saes.batchtopk import BatchTopKHyper, batch_rules, check_batch_topk
@@ -87,7 +87,7 @@ def aligned(options: AlignedOptions) -> Rules:
 
 def inner_products(params: SAEParams) -> Array:
     """Of each latent's encoder and decoder directions, `[L]`: the paper's alignment score."""
-    return jnp.einsum("dl,ld->l", params.W_enc, params.W_dec)
+    return contraction("dl,ld->l", params.W_enc, params.W_dec)
 
 
 def align(params: SAEParams) -> SAEParams:
@@ -105,5 +105,5 @@ def mean_squared_cosine(W_dec: Array) -> Array:
     units = unit_rows(W_dec)
     count = len(units)
     own = jnp.sum(jnp.square(jnp.sum(jnp.square(units), axis=-1)))
-    total = jnp.sum(jnp.square(units.T @ units)) - own
+    total = jnp.sum(jnp.square(product(units.T, units))) - own
     return total / max(count * (count - 1), 1)

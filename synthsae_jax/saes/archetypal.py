@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from synthsae_jax.errors import require
-from synthsae_jax.numerics import row_norms, unit_rows
+from synthsae_jax.numerics import product, row_norms, unit_rows
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes.base import architecture
 from synthsae_jax.saes.batchtopk import BatchTopKHyper, batch_rules, check_batch_topk
@@ -137,7 +137,7 @@ def composed(params: SAEParams, straight_through: bool = False) -> SAEParams:
     if straight_through:
         mixing = _through(extra["mixing"], mixing)
         relaxation = _through(extra["relaxation"], relaxation)
-    W_dec = mixing @ fixed["anchors"] + relaxation
+    W_dec = product(mixing, fixed["anchors"]) + relaxation
     return params.replace(
         W_dec=W_dec, extra=extra | {"mixing": mixing, "relaxation": relaxation} | fixed
     )

@@ -187,7 +187,7 @@ class SAE:
     @property
     def has_sparse_loss(self) -> bool:
         """Whether there is a `sparse_loss`."""
-        return self._rules.sparse_loss is not None and self.options.dtype == "float32"
+        return self._rules.sparse_loss is not None and self.options.dtype != "bfloat16"
 
     def sparse_loss(
         self,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from synthsae_jax.numerics import row_norms, safe_ratio
+from synthsae_jax.numerics import EXACT, row_norms, safe_ratio
 from synthsae_jax.saes.records import Options, SAEParams
 
 Array = jax.Array
@@ -59,14 +59,19 @@ def init_params(key: Array, options: Options) -> SAEParams:
     )
 
 
-def matmul(a: Array, b: Array, options: Options) -> Array:
-    """`a @ b` in float32, its operands and result rounded to bfloat16 where `dtype` says so.
+_PRECISION = {"float32": EXACT, "tf32": jax.lax.Precision.HIGH}
 
-    Only the large products lose precision; parameters, biases, selection and losses keep float32.
+
+def matmul(a: Array, b: Array, options: Options) -> Array:
+    """`a @ b` as the option `dtype` has it: "float32" on every device, or what is faster.
+
+    "tf32" lets a GPU round operands to 10 bits (and a TPU take three passes in bfloat16; a CPU does
+    as for float32); "bfloat16" rounds operands and result to 8 bits. Only the large products lose
+    precision: parameters, biases, selection and losses keep float32.
     """
-    if options.dtype == "float32":
-        return a @ b
-    return (a.astype(options.dtype) @ b.astype(options.dtype)).astype(jnp.float32)
+    if options.dtype == "bfloat16":
+        return (a.astype(options.dtype) @ b.astype(options.dtype)).astype(jnp.float32)
+    return jnp.matmul(a, b, precision=_PRECISION[options.dtype])
 
 
 def centred(params: SAEParams, x: Array, options: Options) -> Array:

@@ -42,6 +42,9 @@ LATENT_AXES: Mapping[str, int | None] = {
 }
 
 
+DTYPES = ("float32", "tf32", "bfloat16")  # of the large products: see `parts.matmul`
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """Static choices of every architecture: shapes and which code runs. Part of an SAE's hash.
@@ -66,7 +69,7 @@ class Options:
             norm is None or norm > 0,
             f"decoder_init_norm must be positive or None, got decoder_init_norm={norm}.",
         )
-        check_choice("dtype", self.dtype, ("float32", "bfloat16"))
+        check_choice("dtype", self.dtype, DTYPES)
         for name in ("normalize_activations", "reshape_activations"):
             require(
                 getattr(self, name) == "none",

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from synthsae_jax.errors import is_number, require
-from synthsae_jax.numerics import row_norms, safe_ratio
+from synthsae_jax.numerics import contraction, product, row_norms, safe_ratio
 from synthsae_jax.saes.base import SAE
 from synthsae_jax.saes.records import Options, Rules, SAEParams
 
@@ -71,7 +71,7 @@ class _LeaveOneOut:
             latents = rules.encode(params, x, hyper)
             rows, _ = _affine_decoder(self.base, options, params)
             residual = x - rules.decode(params, latents)
-            found = residual @ rows.T + latents * jnp.square(row_norms(rows))[None]
+            found = product(residual, rows.T) + latents * jnp.square(row_norms(rows))[None]
             return jnp.where(jnp.sign(latents) * found > self.tau, latents, 0.0)
 
         return rules._replace(encode=encode)
@@ -123,14 +123,14 @@ def pursue(x: Array, rows: Array, k: int, signed: bool) -> Array:
 
     def choose(step, carry):
         residual, basis, support, used = carry
-        found = residual @ units.T
+        found = product(residual, units.T)
         found = jnp.where(used, -jnp.inf, jnp.abs(found) if signed else found)
         best = jnp.argmax(found, axis=-1)
         new = units[best]
         # twice is enough for Gram-Schmidt to be orthogonal to working precision
         for _ in range(2):
-            inside = jnp.einsum("nkd,nd->nk", basis, new)
-            new = new - jnp.einsum("nk,nkd->nd", inside, basis)
+            inside = contraction("nkd,nd->nk", basis, new)
+            new = new - contraction("nk,nkd->nd", inside, basis)
         length = row_norms(new)
         joins = (jnp.take_along_axis(found, best[:, None], axis=1)[:, 0] > 0) & (
             length > _DEPENDENT
@@ -162,17 +162,17 @@ def _least_squares(atoms: Array, basis: Array, x: Array) -> Array:
     atoms = R^T basis with R upper triangular (the Cholesky factor of their Gram matrix, without
     its squared condition number); an atom that is 0 gets 0.
     """
-    R = jnp.einsum("nid,njd->nij", basis, atoms)
+    R = contraction("nid,njd->nij", basis, atoms)
     empty = jnp.all(basis == 0, axis=-1)
     R = jnp.where(jnp.eye(R.shape[-1], dtype=bool)[None] & empty[..., None], 1.0, jnp.triu(R))
-    target = jnp.einsum("nkd,nd->nk", basis, x)
+    target = contraction("nkd,nd->nk", basis, x)
     return jax.scipy.linalg.solve_triangular(R, target[..., None])[..., 0]
 
 
 def _non_negative(atoms: Array, x: Array, fit: Array) -> Array:
     """The non-negative fit of x by unit `atoms`, by coordinate descent from the positive part."""
-    gram = jnp.einsum("nid,njd->nij", atoms, atoms)
-    target = jnp.einsum("nkd,nd->nk", atoms, x)
+    gram = contraction("nid,njd->nij", atoms, atoms)
+    target = contraction("nkd,nd->nk", atoms, x)
     k = fit.shape[-1]
 
     def one(i, fit):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from synthsae_jax.numerics import product
 from synthsae_jax.saes.places import Groups, Places, by_sample, grouped
 
 Array = jax.Array
@@ -50,7 +51,7 @@ def _encode_backward(kept, slope):
     from_W_enc = by_latent(places, slope, places.sample, x - b_dec[None], W_enc.shape[1]).T
     # nobody trains x: what is not used is not computed
     from_x = sums(by_sample(places), places.latent, slope, W_enc.T)
-    return None, None, from_x, from_W_enc, from_b_enc, -(W_enc @ from_b_enc)
+    return None, None, from_x, from_W_enc, from_b_enc, -product(W_enc, from_b_enc)
 
 
 _encode_at.defvjp(_encode_forward, _encode_backward)
@@ -106,7 +107,7 @@ def by_latent(places: Places, weight: Array, row: Array, rows: Array, n_latents:
     first = min(_TILE, n_latents)
     at = jnp.where(places.active, jnp.minimum(rank[places.latent], first), first)
     crowded = jnp.zeros((first + 1, rows.shape[0]), rows.dtype).at[at, row].add(weight)[:first]
-    return _tiled(groups, often, rank, row, weight, rows, head=crowded @ rows)
+    return _tiled(groups, often, rank, row, weight, rows, head=product(crowded, rows))
 
 
 def sums(groups: Groups, row: Array, weight: Array, rows: Array) -> Array:
@@ -155,7 +156,7 @@ def inner_products(used: Array, i: Array, a: Array, j: Array, b: Array) -> Array
 
     def one_block(t, found):
         # as a product, since a plain sum along a row is taken one by one
-        return found.at[t].set((a[i[t]] * b[j[t]]) @ ones)
+        return found.at[t].set(product(a[i[t]] * b[j[t]], ones))
 
     rounds = (used + block - 1) // block
     found = lax.fori_loop(0, rounds, one_block, jnp.zeros((blocks, block), a.dtype))

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
-from synthsae_jax.errors import check_choice, require
-from synthsae_jax.training.scale import NORMALIZATIONS
-from synthsae_jax.training.schedules import DECAYS, Anneal
+from synthsae_jax.errors import require
+from synthsae_jax.training.ranges import check_fields
+from synthsae_jax.training.schedules import Anneal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,47 +46,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         where = "TrainConfig"
-        positive = ("n_samples", "batch_size", "history_points", "n_batches_for_norm_estimate")
-        for name in (*positive, "lr_warm_up_steps", "lr_decay_steps", "dead_window"):
-            value, least = getattr(self, name), int(name in positive)
-            require(
-                isinstance(value, int | np.integer) and value >= least,
-                f"{where}.{name} must be a whole number >= {least}, got {value!r}.",
-            )
-        for name in ("resample_every", "resample_until"):
-            value = getattr(self, name)
-            require(
-                value is None or (isinstance(value, int | np.integer) and value >= 1),
-                f"{where}.{name} must be a whole number >= 1 or None, got {value!r}.",
-            )
+        check_fields(where, self)
         require(
             self.resample_until is None or self.resample_every is not None,
             f"{where}.resample_until says nothing without resample_every, got "
             f"{self.resample_until}.",
         )
-        for name in ("lr", "adam_eps"):
-            value = getattr(self, name)
-            require(
-                0 < value < math.inf, f"{where}.{name} must be positive and finite, got {value}."
-            )
-        for name in ("adam_b1", "adam_b2"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"{where}.{name} must lie in [0, 1), got {value}.")
         require(
-            self.grad_clip is None or self.grad_clip > 0,
-            f"{where}.grad_clip must be > 0 or None, got {self.grad_clip}.",
-        )
-        require(
-            0 <= self.lr_end <= self.lr,
+            self.lr_end <= self.lr,
             f"{where}.lr_end must lie in 0..lr = {self.lr}, got {self.lr_end}.",
         )
-        require(
-            self.target_l0 is None or 0 < self.target_l0 < math.inf,
-            f"{where}.target_l0 must be > 0 or None, got {self.target_l0}.",
-        )
-        check_choice(f"{where}.dtype", self.dtype, ("float32", "bfloat16"))
-        check_choice(f"{where}.lr_decay", self.lr_decay, DECAYS)
-        check_choice(f"{where}.normalize_activations", self.normalize_activations, NORMALIZATIONS)
         names = [a.name for a in self.anneal]
         require(
             len(set(names)) == len(names), f"{where}.anneal names a number twice: {sorted(names)}."

@@ -21,7 +21,7 @@ from flax import struct
 
 from synthsae_jax import keys
 from synthsae_jax.errors import check_choice, is_number, require
-from synthsae_jax.numerics import row_norms, safe_ratio
+from synthsae_jax.numerics import product, row_norms, safe_ratio
 from synthsae_jax.worlds.codes import densify
 from synthsae_jax.worlds.inputs import bare, raise_on_lost, whole_seeds
 from synthsae_jax.worlds.records import World
@@ -128,7 +128,7 @@ def learn(key: Array, world: World, hidden_dim: int, config: LearnedConfig) -> L
     def loss_of(model: tuple[Array, Array], codes: Array) -> Array:
         rows, bias = model
         # the outputs are dense anyway, and a gather's gradient is a slow scatter: no sparse codes
-        output = jax.nn.relu((codes @ rows) @ rows.T + bias[None])
+        output = jax.nn.relu(product(product(codes, rows), rows.T) + bias[None])
         return jnp.sum(weight[None] * jnp.square(output - codes)) / codes.shape[0]
 
     def step(i: Array, carry):

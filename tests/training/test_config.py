@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from synthsae_jax import registry
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.training import TrainConfig
+from synthsae_jax.training import TrainConfig, ranges
 
 
 def test_defaults_are_the_published_recipe():
@@ -39,6 +40,16 @@ def test_equal_configs_are_equal_and_numpy_numbers_welcome():
     assert hash(config) == hash(TrainConfig(n_samples=640, batch_size=64, lr=0.5))
 
 
+def test_every_number_and_word_is_in_the_table_and_can_be_explained():
+    own_checks = {"anneal", "snapshots"}  # tuples, which depend on other fields
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert set(ranges.FIELDS) == names - own_checks
+    for name in ranges.FIELDS:
+        assert [kind for kind, _ in registry.explain(name) if kind == "training option"], name
+    (_, explanation), *_ = registry.explain("dead_window")
+    assert explanation.range == "a whole number >= 0"
+
+
 def test_the_schedule_may_take_all_steps():
     config = TrainConfig(n_samples=640, batch_size=64, lr_warm_up_steps=4, lr_decay_steps=6)
     assert config.n_steps == 10
@@ -59,8 +70,14 @@ def test_the_schedule_may_take_all_steps():
         ({"lr": float("nan")}, "TrainConfig.lr must be positive and finite, got nan"),
         ({"lr": float("inf")}, "TrainConfig.lr must be positive and finite, got inf"),
         ({"adam_eps": 0.0}, "TrainConfig.adam_eps must be positive and finite, got 0.0"),
-        ({"adam_b1": 1.0}, r"TrainConfig.adam_b1 must lie in \[0, 1\), got 1.0"),
-        ({"adam_b2": -0.1}, r"TrainConfig.adam_b2 must lie in \[0, 1\), got -0.1"),
+        ({"adam_b1": 1.0}, r"TrainConfig.adam_b1 must be in \[0, 1\), got 1.0"),
+        ({"adam_b2": -0.1}, r"TrainConfig.adam_b2 must be in \[0, 1\), got -0.1"),
+        ({"n_samples": True}, "TrainConfig.n_samples must be a whole number >= 1, got True"),
+        ({"lr": "fast"}, "TrainConfig.lr must be positive and finite, got 'fast'"),
+        ({"lr_end": 1.0}, r"TrainConfig.lr_end must lie in 0..lr = 0.0003, got 1.0"),
+        ({"lr_end": -1.0}, "TrainConfig.lr_end must be finite and not negative, got -1.0"),
+        ({"target_l0": float("inf")}, "TrainConfig.target_l0 must be > 0 or None, got inf"),
+        ({"resample_every": 0}, "resample_every must be a whole number >= 1 or None, got 0"),
         ({"resample_until": 9}, "resample_until says nothing without resample_every, got 9"),
         ({"snapshots": (1.5,)}, "snapshots must be increasing whole steps in 0..3907"),
         ({"grad_clip": 0.0}, "TrainConfig.grad_clip must be > 0 or None, got 0.0"),
