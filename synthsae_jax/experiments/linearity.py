@@ -147,6 +147,7 @@ def departed_world(context: Context, departure: str) -> World:
     Three children below each of the most frequent features.
     """
     scale = context.scale
+    assert scale.slots is not None  # each scale of this experiment has its own
     root, top, code = scale.slots
     law = worlds.ScaledZipf(exponent=0.7, mean_l0=scale.mean_l0)
     plain = context.world(n_features=scale.n_features, firing=law, slots=scale.slots)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from synthsae_jax.numerics import EXACT, row_norms, safe_ratio
+from synthsae_jax.numerics import HIGHEST, row_norms, safe_ratio
 from synthsae_jax.saes.records import Options, SAEParams
 
 Array = jax.Array
@@ -59,7 +59,7 @@ def init_params(key: Array, options: Options) -> SAEParams:
     )
 
 
-_PRECISION = {"float32": EXACT, "tf32": jax.lax.Precision.HIGH}
+_PRECISION = {"float32": HIGHEST, "tf32": jax.lax.Precision.HIGH}
 
 
 def matmul(a: Array, b: Array, options: Options) -> Array:
