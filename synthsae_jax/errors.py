@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 import re
 import sys
@@ -53,8 +54,10 @@ def check_range(what: str, given: float, least: float, most: float) -> None:
 def is_number(value: Any) -> TypeGuard[float]:
     """A finite real number, and no truth value."""
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    # math.isfinite is an error of its own for an integer beyond float64
-    return is_real and bool(abs(value) <= sys.float_info.max)  # pyright: ignore
+    if isinstance(value, int):
+        # math.isfinite is an error of its own for an integer beyond float64
+        return is_real and abs(value) <= int(sys.float_info.max)
+    return is_real and math.isfinite(value)  # pyright: ignore
 
 
 def short(value: object) -> str:

@@ -20,7 +20,7 @@ from synthsae_jax.suite.context import Context
 from synthsae_jax.suite.cost import Training
 from synthsae_jax.suite.design import Arm, Design
 from synthsae_jax.suite.observation import Number, Observation, Side
-from synthsae_jax.suite.quantity import Quantity, number
+from synthsae_jax.suite.quantity import TOP, Quantity, number
 from synthsae_jax.suite.recipes import recipe_names
 from synthsae_jax.suite.scale import Scale, scales_of
 from synthsae_jax.suite.seeds import run_seed
@@ -247,7 +247,7 @@ def _bound_levels(
         yield name, functools.partial(baseline, name)
 
 
-def score(metric: str, variant: str = "", units: tuple[str, ...] = ()) -> Quantity:
+def score(metric: str, variant: str = "", units: tuple[str, ...] = TOP) -> Quantity:
     """A metric of a run; by default over worlds, or over the models of a single one."""
     shares = ("f1", "precision", "recall")
     unit = "score" if metric in shares else metric

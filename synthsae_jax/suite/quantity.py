@@ -20,6 +20,8 @@ from synthsae_jax.io.rows import COLUMNS, Row, column
 Name = tuple[str, str]  # (metric, variant)
 Where = tuple[tuple[str, tuple[Any, ...]], ...]  # column -> the values that fit
 
+TOP = ("top",)  # as `units` of a quantity
+
 # what tells observations apart: all but the number itself and when and where it was made
 _NOT_IDENTITY = {
     "metric",
@@ -119,8 +121,8 @@ class Quantity:
     unit: str  # "share of latents", "log odds", "steps": shares are printed in per cent
     needs: tuple[Need, ...]
     of_world: Callable[..., float] = mean
-    # columns that name what was drawn independently; (): the world where there are several, else
-    # the instance within the one
+    # columns that name what was drawn independently; TOP: the world where there are several, else
+    # the instance within the one; (): all observations are one unit
     units: tuple[str, ...] = ("world_seed",)
     undefined: str = ""  # why `of_world` may give none although observations have values
     # {unit: values of each need} -> {unit: number}, where a unit's number takes the others' too
@@ -328,7 +330,7 @@ class Observed:
         return self._estimates[quantity]
 
     def _estimate(self, quantity: Quantity) -> Estimate:
-        units_of = quantity.units or self._top_unit()
+        units_of = self._top_unit() if quantity.units == TOP else quantity.units
         parts = [self._by_unit(need, units_of) for need in quantity.needs]
         units = dict.fromkeys(unit for part in parts for unit in part)
         nothing = Values((), ())
