@@ -14,8 +14,19 @@ from synthsae_jax.errors import ConfigError, require
 PathLike = str | os.PathLike[str]
 
 
+def check_name(path: PathLike) -> None:
+    """Raise where `path` can be the name of no file; Python's own words differ by version."""
+    name = os.fspath(path)
+    require("\0" not in name, f"{path}: the name holds a null byte.")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise ConfigError(f"{path}: the name holds half of a surrogate pair.") from None
+
+
 def expanded(path: PathLike) -> Path:
     """The path with `~` replaced by the home folder, where there is one."""
+    check_name(path)
     return Path(os.path.expanduser(path))
 
 
@@ -26,12 +37,13 @@ def is_folder(path: PathLike) -> bool:
 
 def open_input(path: PathLike) -> BinaryIO:
     """The regular file at `path`, open for reading bytes; a FIFO or a device is refused."""
+    check_name(path)
     try:
         # without O_NONBLOCK opening a FIFO waits for somebody to write to it
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be opened ({_reason(error)}).") from None
     file = os.fdopen(handle, "rb") if not _is_folder(handle) else None
     if file is None:
@@ -101,5 +113,5 @@ def _is_folder(handle: int) -> bool:
     return stat.S_ISDIR(os.fstat(handle).st_mode)
 
 
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -82,7 +82,8 @@ def test_what_is_no_file_is_named(tmp_path):
         ("absent", "no such file"),
         (".", "is a folder"),
         ("x" * 300, "name too long"),
-        ("a\0b", "null byte"),
+        ("a\0b", r"a\\x00b: the name holds a null byte\.$"),
+        ("a\ud800b", r"a\\ud800b: the name holds half of a surrogate pair\.$"),
         ("a\x1b[31m", r"a\\x1b\[31m: no such file"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from synthsae_jax.errors import ConfigError, require
-from synthsae_jax.inputs import is_folder
+from synthsae_jax.inputs import check_name, is_folder
 
 PROGRAM = "synthsae"
 MOST = 2**31 - 1  # of what is counted in 32 bits: samples, seeds
@@ -26,11 +26,12 @@ def existing_folder(folder: Path) -> None:
 
 def writable_folder(folder: Path) -> None:
     """Raise unless `folder` is, or could become, a folder that results can be written to."""
+    check_name(folder)
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(folder)
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:  # such as a name that is too long
+        reason = error.strerror or str(error)
         raise ConfigError(f"--out cannot be '{folder}': {reason.lower()}.") from None
     nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
     require(is_folder(nearest), f"--out needs a folder, but '{nearest}' is a file.")

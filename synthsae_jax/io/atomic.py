@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.inputs import check_name
 from synthsae_jax.io import temporary
 
 PathLike = str | os.PathLike[str]
@@ -101,6 +102,7 @@ def new_folder(path: PathLike, replace: bool = False) -> Iterator[Path]:
     An existing folder is left alone (`ConfigError` before the block starts) unless `replace`,
     and even then it goes only after the new one is whole. A symbolic link to a folder stays one.
     """
+    check_name(path)
     if os.path.lexists(path) and not (replace and os.path.isdir(path)):
         raise ConfigError(f"{path} exists already; give another place or remove it first.")
     goal = Path(os.path.realpath(path))
@@ -251,6 +253,7 @@ def _take_name(new: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def _plain_errors(path: PathLike) -> Iterator[None]:
+    check_name(path)
     try:
         yield
     except ConfigError:

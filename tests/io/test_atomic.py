@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from synthsae_jax import inputs
+from synthsae_jax.cli import arguments
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.io import atomic, names, temporary
 
@@ -351,3 +353,31 @@ def test_plain_names_stay_and_different_texts_have_different_names():
     texts = [*plain, *HOSTILE, "a-b", "x", "a/b/", "x" * 501]
     assert len({names.file_name(text) for text in texts}) == len(texts)
     assert names.file_name("artefact/topk", "0123456789abcdef") == "artefact-topk-0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("a\0b", "null byte"), ("a\ud800b", "surrogate pair")]
+)
+def test_a_name_that_no_file_can_have_is_refused_in_the_same_words_everywhere(
+    name, reason, tmp_path
+):
+    path = tmp_path / name
+
+    def new_folder():
+        with atomic.new_folder(path):
+            pass
+
+    calls = (
+        lambda: atomic.write_text(path, "x"),
+        lambda: atomic.create_text(path, "x"),
+        lambda: atomic.check_file(path),
+        lambda: atomic.make_folder(path),
+        new_folder,
+        lambda: arguments.writable_folder(path),
+        lambda: inputs.expanded(path),
+        lambda: inputs.open_input(path),
+    )
+    for call in calls:
+        with pytest.raises(ConfigError, match=f"the name holds .*{reason}"):
+            call()
+    assert list(tmp_path.iterdir()) == []
