@@ -8,13 +8,13 @@ from synthsae_jax.experiments.architectures import experiment as architectures
 from synthsae_jax.experiments.architectures.claims import CLAIMS, PURSUIT, kept_order
 from synthsae_jax.experiments.architectures.matrix import COPY, OTHER, SAME, models
 from synthsae_jax.experiments.architectures.numbers import paired_cosine
-from synthsae_jax.experiments.architectures.probes import sparse_probes
 from synthsae_jax.experiments.architectures.ranking import SETTINGS
 from synthsae_jax.experiments.architectures.swap import linear
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.report import architectures_page
 from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite.claims import judge
+from synthsae_jax.suite.probes import sparse_probes
 from synthsae_jax.suite.study import Study, Subject
 from synthsae_jax.training import TrainConfig
 

@@ -16,7 +16,7 @@ from synthsae_jax.experiments.architectures.numbers import (
     upper,
 )
 from synthsae_jax.experiments.architectures.probes import VARIANT as PROBES
-from synthsae_jax.experiments.architectures.probes import probe_numbers, probed
+from synthsae_jax.experiments.architectures.probes import probe_numbers
 from synthsae_jax.experiments.architectures.swap import (
     Swapped,
     linear,
@@ -27,6 +27,7 @@ from synthsae_jax.io.rows import Row
 from synthsae_jax.metrics.baselines import MissingLibrary
 from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Tick
+from synthsae_jax.suite.probes import probed
 from synthsae_jax.suite.study import (
     Number,
     Pair,

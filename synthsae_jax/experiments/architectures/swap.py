@@ -18,12 +18,13 @@ from synthsae_jax import matching, metrics, saes, worlds
 from synthsae_jax.experiments.architectures.numbers import found_numbers, support_jaccard
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.saes import SAEParams
+from synthsae_jax.suite.pursuit import PURSUIT, dictionary
 from synthsae_jax.suite.reading import subjects
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.study import Number, Pair, Study, Subject, Trained
 from synthsae_jax.worlds import World
 
-PURSUIT, LINEAR = "pursuit", "linear"
+LINEAR = "linear"
 ENCODERS = (LINEAR, PURSUIT)
 VARIANT = "swapped"
 SCORES = ("f1", "explained_variance", "l0")
@@ -37,14 +38,6 @@ class Swapped:
     subjects: list[Subject]
     scores: dict[str, np.ndarray]  # metric -> [sources]
     trained: Trained | None = None
-
-
-def dictionary(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Decoder rows of norm 1 [L, D] and the bias [D] of an SAE."""
-    rows = subject.decoder
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    bias = subject.run[0].b_dec
-    return rows / np.maximum(length, 1e-12), np.asarray(bias)
 
 
 def pursuit(study: Study, world: World, sources: Sequence[Subject], n: int, k: float) -> Swapped:

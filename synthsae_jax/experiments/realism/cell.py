@@ -12,8 +12,6 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax import metrics, worlds
-from synthsae_jax.experiments.architectures.probes import probed
-from synthsae_jax.experiments.architectures.swap import PURSUIT
 from synthsae_jax.experiments.realism import numbers
 from synthsae_jax.experiments.realism.choice import share, simulated
 from synthsae_jax.experiments.realism.readings import (
@@ -29,6 +27,8 @@ from synthsae_jax.experiments.realism.targets import FIT, JUDGE
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Tick
+from synthsae_jax.suite.probes import probed
+from synthsae_jax.suite.pursuit import PURSUIT
 from synthsae_jax.suite.recipes import recipe
 from synthsae_jax.suite.study import Study, Subject, family_of, read_codes
 from synthsae_jax.worlds import World

@@ -14,17 +14,14 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax import keys, metrics, similarity, worlds
-from synthsae_jax.experiments.architectures.probes import sparse_probes
-from synthsae_jax.experiments.architectures.swap import PURSUIT, dictionary
 from synthsae_jax.experiments.realism import numbers
 from synthsae_jax.matching import TruthSweep
-from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.protocols import Context, protocols
 from synthsae_jax.protocols.lan import kept
 from synthsae_jax.protocols.run import run_recipe
-from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite import pairs
-from synthsae_jax.suite.recipes import recipe
+from synthsae_jax.suite.probes import sparse_probes
+from synthsae_jax.suite.pursuit import pursued
 from synthsae_jax.suite.study import (
     Pair,
     Reading,
@@ -103,27 +100,13 @@ def swapped_numbers(stream: Stream, subject: Subject, latents: Csr, k: int) -> d
 
     Latent i is latent i. R^2 is of the linear map from the SAE's codes to the pursuit's.
     """
-    other = stream.read(_pursued(stream.study, subject, k))
+    other = stream.read(pursued(subject, k, stream.study.config))
     a, b = (m[:_SIDE_TOKENS].toarray() for m in (latents, other))
     r2, _ = similarity.evaluate("linear_predictivity", a, b, ridge=1e-4)
     return {
         "support_jaccard": float(similarity.support_jaccard(a, b, np.arange(a.shape[1]))),
         "linear_r2": float(r2),
     }
-
-
-def _pursued(study: Study, subject: Subject, k: int) -> Subject:
-    """An SAE's dictionary with matching pursuit as encoder.
-
-    As in architectures@1, less the scores, whose program takes longer to compile than all else.
-    """
-    rows, bias = dictionary(subject)
-    width, dim = rows.shape
-    sae = recipe("matching_pursuit", dim, width, k, study.config).sae
-    params = SAEParams(W_dec=rows, b_dec=bias)
-    run = jax.tree.map(np.asarray, (params, sae.hyper, sae.init_state()))
-    reconstruct = Reconstructor(sae.static, "inference")
-    return Subject(f"{subject.label}, {PURSUIT}", reconstruct, run, subject.instance, rows, None)
 
 
 def across_numbers(
