@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from synthsae_jax.suite.observation import Number, Observation, Side
 from synthsae_jax.suite.quantity import TOP, Quantity, number
 from synthsae_jax.suite.recipes import recipe_names
 from synthsae_jax.suite.scale import Scale, scales_of
+from synthsae_jax.suite.scores import level_observation, score_numbers
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.suite.study.setting import train_config  # noqa: F401  (for experiments to come)
 from synthsae_jax.worlds import Instance, World
@@ -40,7 +41,6 @@ SHOWN = {
     "l0": "L0",
 }
 DRAWN = ("f1", "mcc", "explained_variance", "l0")
-UNDEFINED = "undefined on this run: no latent of it fires, or its weights are not finite"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,8 +146,8 @@ def measure(context: Context, arm: Arm) -> Iterator[Observation]:
     training = evaluate(runs=raw, rule="train")
     for i, r in np.ndindex(*result.status.shape):
         of_run = lambda i=i, r=r: [
-            *numbers_of("", {name: v[i, r] for name, v in inference.items()}),
-            *numbers_of("train", {name: v[i, r] for name, v in training.items()}),
+            *score_numbers("", {name: v[i, r] for name, v in inference.items()}),
+            *score_numbers("train", {name: v[i, r] for name, v in training.items()}),
         ]
         yield Observation((trained.side(i, r),), of_run, tokens=int(inference["n_eval"][i, r]))
     first = models[0]
@@ -157,7 +157,7 @@ def measure(context: Context, arm: Arm) -> Iterator[Observation]:
     made = result.sae
     floor = metrics.chance_levels(world, first, made, hyper=made.hyper, seed=context.world_index)
     for level, values in (("chance", floor), ("ceiling", ceiling)):
-        yield level_of(context, arm.name, numbers[0], level, values)
+        yield level_observation(context, level, values, arm.name, numbers[0])
 
 
 def _numbers(context: Context) -> list[int]:
@@ -170,25 +170,6 @@ def _models(context: Context, world: World) -> list[Instance]:
     config = worlds.preset(context.scale.preset).instance
     key = lambda i: keys.instance_key(context.world_seed + i)
     return [worlds.init_instance(key(i), world, config) for i in _numbers(context)]
-
-
-def numbers_of(variant: str, values: Mapping[str, Any]) -> list[Number]:
-    """What `metrics.evaluate` says, as numbers of a standard set."""
-    return [
-        Number(variant, name, float(value), UNDEFINED, standard=True)
-        for name, value in values.items()
-        if name != "n_eval"
-    ]
-
-
-def level_of(
-    context: Context, sae: str | None, instance: int, level: str, values: Mapping[str, Any]
-) -> Observation:
-    """A chance level, ceiling or bound, which belongs to an architecture (None: to all)."""
-    name = f"{level}-{context.world_seed}-{sae or 'all'}"
-    columns = {"run_id": name, "instance": instance, **({"sae": sae} if sae else {})}
-    side = Side(columns)
-    return Observation((side,), lambda: numbers_of(level, values), tokens=int(values["n_eval"]))
 
 
 def _bounds(context: Context, world: World, instance: Instance) -> Iterator[Observation]:
@@ -208,7 +189,7 @@ def _bounds(context: Context, world: World, instance: Instance) -> Iterator[Obse
                 (side,), lambda why=why: [Number("bound", n, float("nan"), why) for n in SHOWN]
             )
             continue
-        yield level_of(context, name, first, "bound", values)
+        yield level_observation(context, "bound", values, name, first)
 
 
 def _bound_levels(

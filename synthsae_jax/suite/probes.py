@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import sparse
 
 from synthsae_jax import metrics, worlds
 from synthsae_jax.logistic import logistic_weights
+from synthsae_jax.suite.observation import Number
+from synthsae_jax.suite.reading import Subject, read_codes, read_latents
 from synthsae_jax.worlds import Instance, World
 
+VARIANT = "sparse_probes"
+SIZES = (1, 5)  # latents of a probe
 _RIDGE = 1e-5
 
 
@@ -16,6 +22,33 @@ def probed(world: World, instance: Instance, width: int, n_probes: int) -> np.nd
     """Ids of the features asked for: evenly spaced among the `width` most frequent ones."""
     ids = np.asarray(metrics.most_frequent(worlds.expected_rates(world), instance, width))
     return ids[np.linspace(0, len(ids) - 1, min(n_probes, len(ids))).round().astype(int)]
+
+
+def probe_numbers(
+    subject: Subject, world: World, n: int, seed: int, ids: np.ndarray
+) -> list[Number]:
+    """Mean F1 of probes on k latents each, "k1" and "k5", beside a probe that always says yes.
+
+    On the stream for calibration, which nothing else reads here: fitted on its first half, scored
+    on the second.
+    """
+    latents = read_latents(subject, world, n, seed, "calibrate")
+    on = read_codes(subject.instance, world, n, seed, "calibrate")[:, ids].toarray() != 0
+    return probe_numbers_of({k: sparse_probes(latents, on, k) for k in SIZES}, on)
+
+
+def probe_numbers_of(f1: Mapping[int, np.ndarray], on: np.ndarray) -> list[Number]:
+    """Mean F1 of probes on k latents, by k, and of one that always says yes: 2 p / (1 + p)."""
+    rate = on[len(on) // 2 :].mean(0)
+    chance = float(np.mean(2 * rate / (1 + rate)))
+    return [
+        number
+        for k, values in f1.items()
+        for number in (
+            Number(VARIANT, f"k{k}", float(np.mean(values)), standard=True),
+            Number(f"{VARIANT}/chance", f"k{k}", chance, standard=True),
+        )
+    ]
 
 
 def sparse_probes(latents: sparse.csr_matrix, on: np.ndarray, k: int) -> np.ndarray:
