@@ -17,8 +17,9 @@ from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError, printable, require
 from synthsae_jax.inputs import PathLike, expanded, is_folder
 from synthsae_jax.io import saelens_files as files
-from synthsae_jax.io.arrays import Archive, open_arrays, tensor_files
+from synthsae_jax.io.arrays import Archive, open_arrays
 from synthsae_jax.io.saelens_sae import CONFIG, load_saelens_sae, weight_files
+from synthsae_jax.io.tensor_files import tensor_files
 
 SUFFIXES = (".npz", ".safetensors")
 _VECTORS = ("b_enc", "b_dec", "threshold")

@@ -17,7 +17,9 @@ from scipy import sparse
 from synthsae_jax.errors import require, short
 from synthsae_jax.inputs import PathLike, check_memory
 from synthsae_jax.io import atomic
-from synthsae_jax.io.arrays import NPY, NPZ, Entry, as_float32, map_array, open_arrays
+from synthsae_jax.io.array_entry import Entry
+from synthsae_jax.io.arrays import as_float32, map_array, open_arrays
+from synthsae_jax.io.numpy_files import NPY, NPZ
 from synthsae_jax.matching.csr import clean_codes
 
 BLOCK = 65_536  # tokens per block

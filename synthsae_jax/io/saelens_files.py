@@ -13,7 +13,8 @@ from safetensors.numpy import save as tensor_bytes
 from synthsae_jax.errors import require
 from synthsae_jax.inputs import check_memory, expanded, is_folder
 from synthsae_jax.io import atomic
-from synthsae_jax.io.arrays import Archive, Entry, as_float32
+from synthsae_jax.io.array_entry import Entry
+from synthsae_jax.io.arrays import Archive, as_float32
 
 # one number stands for all latents
 _BROADCAST = ("threshold",)

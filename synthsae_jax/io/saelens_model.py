@@ -17,8 +17,9 @@ import numpy as np
 from synthsae_jax.errors import ConfigError, require
 from synthsae_jax.inputs import PathLike
 from synthsae_jax.io import saelens_files as files
-from synthsae_jax.io.arrays import SAFETENSORS, Archive, open_arrays
+from synthsae_jax.io.arrays import Archive, open_arrays
 from synthsae_jax.io.saelens_config import Orthogonalization, SaelensModelConfig, from_json
+from synthsae_jax.io.tensor_files import SAFETENSORS
 from synthsae_jax.strict_json import read_json, read_object
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.build import WorldConfig, assemble, check_magnitudes

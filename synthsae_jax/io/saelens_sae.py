@@ -20,8 +20,9 @@ from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError, require, short, unknown_name
 from synthsae_jax.inputs import PathLike
 from synthsae_jax.io import saelens_files as files
-from synthsae_jax.io.arrays import SAFETENSORS, as_float32, open_arrays, tensor_files
+from synthsae_jax.io.arrays import as_float32, open_arrays
 from synthsae_jax.io.saelens_old import of_old_version
+from synthsae_jax.io.tensor_files import SAFETENSORS, tensor_files
 from synthsae_jax.strict_json import read_object
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"

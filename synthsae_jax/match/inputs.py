@@ -16,8 +16,9 @@ from scipy import sparse
 from synthsae_jax.errors import printable, require
 from synthsae_jax.inputs import expanded
 from synthsae_jax.io.any_sae import LoadedSAE, load_sae
-from synthsae_jax.io.arrays import NPY, as_float32, map_array
+from synthsae_jax.io.arrays import as_float32, map_array
 from synthsae_jax.io.codes import load_codes
+from synthsae_jax.io.numpy_files import NPY
 from synthsae_jax.numerics import firings
 from synthsae_jax.suite.progress import Reporter
 

@@ -14,7 +14,9 @@ from safetensors.numpy import save_file
 
 from synthsae_jax import inputs
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.io.arrays import NPY, NPZ, SAFETENSORS, map_array, open_arrays
+from synthsae_jax.io.arrays import map_array, open_arrays
+from synthsae_jax.io.numpy_files import NPY, NPZ
+from synthsae_jax.io.tensor_files import SAFETENSORS
 
 VALUES = np.random.default_rng(0).normal(size=(40, 30)).astype(np.float32)
 
@@ -40,11 +42,14 @@ def suffix(request):
     return request.param
 
 
-def refused(path, message):
-    with pytest.raises(ConfigError, match=message) as caught:
+def refusal(path):
+    """What the reader says of a file that it does not read, behind the file's name."""
+    with pytest.raises(ConfigError) as caught:
         read(path)
-    assert str(caught.value).startswith(str(path))
-    assert str(caught.value).isprintable()
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert text.isprintable()
+    return text.removeprefix(str(path))
 
 
 TYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
@@ -97,22 +102,26 @@ def test_a_truncated_file_is_named_wherever_it_ends(suffix, tmp_path):
     content = path.read_bytes()
     for end in (*range(0, 130, 3), *range(130, len(content), 211), len(content) - 1):
         path.write_bytes(content[:end])
-        refused(path, "damaged|truncated|is empty|is no .* file|broken")
+        assert any(word in refusal(path) for word in ("damaged", "truncated", "empty", "is no"))
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path), VALUES)
 
 
 def test_a_misnamed_file_is_told_what_it_is(suffix, tmp_path):
     for other in {NPZ, NPY, SAFETENSORS} - {suffix}:
         path = tmp_path / f"x{suffix}"
         path.write_bytes(write(tmp_path / f"y{other}").read_bytes())
-        refused(path, rf"holds what a \{other} file holds")
+        assert refusal(path) == (f" holds what a {other} file holds: name it so, or save it again.")
     path.write_text("a,b\n1,2\n")
-    refused(path, rf"is no \{suffix} file")
+    assert refusal(path) == f" is no {suffix} file: it starts with b'a,b\\n1,2\\n'."
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_a_fifo_does_not_wait_for_a_writer(suffix, tmp_path):
     os.mkfifo(tmp_path / f"x{suffix}")
-    refused(tmp_path / f"x{suffix}", "no regular file")
+    assert refusal(tmp_path / f"x{suffix}") == (
+        " is no regular file (a FIFO, a device or a socket)."
+    )
 
 
 def test_types_that_are_no_numbers_are_named(tmp_path):
@@ -125,7 +134,7 @@ def test_types_that_are_no_numbers_are_named(tmp_path):
         for name in ("x.npz", "x.npy"):
             np.savez(tmp_path / "x.npz", a=array)
             np.save(tmp_path / "x.npy", array)
-            refused(tmp_path / name, message)
+            assert message in refusal(tmp_path / name)
 
 
 def rewritten(path, **changes):
@@ -142,10 +151,10 @@ def rewritten(path, **changes):
 def test_encryption_and_unknown_methods_are_named(tmp_path):
     path = write(tmp_path / "x.npz")
     rewritten(path, flag_bits=1)
-    refused(path, "is encrypted")
+    assert refusal(path) == ": a is encrypted; save it without a password."
     for method in (9, 12, 14, 93, 255):
         rewritten(write(path), compress_type=method)
-        refused(path, f"compressed by method {method}")
+        assert refusal(path).startswith(f": a is compressed by method {method}; ")
 
 
 def test_names_given_twice_and_members_that_are_no_arrays(tmp_path):
@@ -156,64 +165,116 @@ def test_names_given_twice_and_members_that_are_no_arrays(tmp_path):
         archive.writestr("a.npy", buffer.getvalue())
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("a.npy", buffer.getvalue())
-    refused(path, "twice")
+    assert refusal(path) == " holds 'a' twice."
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.pkl", b"\x80\x04")
-    refused(path, "is no array")
+    assert refusal(path) == ": data.pkl is no array."
 
 
 HEADERS = {
-    "an open bracket": "{'descr': '<f4', 'fortran_order': False, 'shape': (3,",
-    "deep": "[" * 3000,
-    "code": "{'descr': __import__('os'), 'fortran_order': False, 'shape': (3,)}",
-    "a negative size": "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}",
-    "a long size": "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 400 + ",)}",
-    "a type nobody knows": "{'descr': '<q4', 'fortran_order': False, 'shape': (3,)}",
-    "too few keys": "{'descr': '<f4'}",
-    "more than there is": "{'descr': '<f4', 'fortran_order': False, 'shape': (300,)}",
+    "an open bracket": ("{'descr': '<f4', 'fortran_order': False, 'shape': (3,", "damaged"),
+    "deep": ("[" * 3000, "damaged"),
+    "code": (
+        "{'descr': __import__('os'), 'fortran_order': False, 'shape': (3,)}",
+        "damaged: malformed",
+    ),
+    "a negative size": (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}",
+        "damaged: its shape is (-3,)",
+    ),
+    "a size of 400 digits": (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 400 + ",)}",
+        "declares a shape of [999",
+    ),
+    # a number of 6,000 digits cannot even be printed
+    "fifteen such sizes": (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + ("9" * 400 + ",") * 15 + ")}",
+        "declares a shape of [999",
+    ),
+    "33 axes": (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1," * 33 + ")}",
+        "declares 33 axes; at most 32",
+    ),
+    "a type nobody knows": (
+        "{'descr': '<q4', 'fortran_order': False, 'shape': (3,)}",
+        "not a valid dtype",
+    ),
+    "too few keys": ("{'descr': '<f4'}", "does not contain the correct keys"),
+    "more than there is": (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (300,)}",
+        "declares 1,267 bytes and",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", HEADERS)
 def test_headers_of_numpy_that_are_none(case, tmp_path):
-    text = HEADERS[case].encode()
-    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(12)
+    text, message = HEADERS[case]
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(12)
     (tmp_path / "x.npy").write_bytes(content)
-    refused(tmp_path / "x.npy", "damaged|truncated")
+    assert message in refusal(tmp_path / "x.npy")
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("a.npy", content)
-    refused(tmp_path / "x.npz", "damaged")
+    assert message in refusal(tmp_path / "x.npz")
 
 
+NEEDS = "a: broken tensor; it needs dtype, shape and two data_offsets, got "
 TENSORS = {
-    "no JSON": "{",
-    "a list": "[]",
-    "no shape": '{"a": {"dtype": "F32", "data_offsets": [0, 4]}}',
-    "a negative size": '{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
-    "other offsets": '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 4]}}',
-    "beyond the end": '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [4, 16]}}',
-    "offsets the wrong way": '{"a": {"dtype": "F32", "shape": [0], "data_offsets": [4, 0]}}',
-    "a type nobody knows": '{"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}',
-    "a list for a type": '{"a": {"dtype": [], "shape": [1], "data_offsets": [0, 4]}}',
-    "a word for a tensor": '{"a": "F32"}',
+    "no JSON": ("{", "header: cannot be read as JSON"),
+    "a list": ("[]", "is no .safetensors file"),
+    "no shape": ('{"a": {"dtype": "F32", "data_offsets": [0, 4]}}', NEEDS),
+    "a negative size": ('{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', NEEDS),
+    "other offsets": (
+        '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 4]}}',
+        "a: broken tensor; 12 bytes by its shape, 4 by its offsets",
+    ),
+    "beyond the end": (
+        '{"a": {"dtype": "F32", "shape": [3], "data_offsets": [4, 16]}}',
+        "a is truncated: it declares 86 bytes and the file has 82",
+    ),
+    "offsets the wrong way": (
+        '{"a": {"dtype": "F32", "shape": [0], "data_offsets": [4, 0]}}',
+        "a: broken tensor; 0 bytes by its shape, -4 by its offsets",
+    ),
+    "a type nobody knows": (
+        '{"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}',
+        "a has type F8_E4M3; known: BF16, ",
+    ),
+    "a list for a type": ('{"a": {"dtype": [], "shape": [1], "data_offsets": [0, 4]}}', NEEDS),
+    "a word for a tensor": ('{"a": "F32"}', NEEDS + "'F32'."),
+    "a shape of 300 long sizes": (
+        f'{{"a": {{"dtype": "F32", "shape": {[2**63] * 300}, "data_offsets": [0, 4]}}}}',
+        "a declares 300 axes; at most 32",
+    ),
+    "a shape beyond any file": (
+        f'{{"a": {{"dtype": "F32", "shape": {[2**63] * 9}, "data_offsets": [0, 4]}}}}',
+        "a declares a shape of [9223372036854775808, ",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", TENSORS)
 def test_headers_of_safetensors_that_are_none(case, tmp_path):
-    text = TENSORS[case].encode()
+    text, message = TENSORS[case]
     path = tmp_path / "x.safetensors"
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(12))
-    refused(path, "broken|truncated|cannot be read as JSON|expected an object|no .* file|has type")
-    path.write_bytes(struct.pack("<Q", 2**63) + text)
-    refused(path, "broken or truncated|no .* file")
+    path.write_bytes(struct.pack("<Q", len(text)) + text.encode() + bytes(12))
+    assert message in refusal(path)
+
+
+def test_a_header_longer_than_the_file_is_not_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", 2**63) + b"{}")
+    assert refusal(path) == (
+        ": broken or truncated tensors: its header declares 9,223,372,036,854,775,808 bytes, the "
+        "file has 10, and at most 10,485,760 are read."
+    )
 
 
 def test_what_would_not_fit_is_refused_before_memory_is_taken(suffix, tmp_path, monkeypatch):
     path = write(tmp_path / f"x{suffix}", np.zeros((1000, 1000), np.float32))
     monkeypatch.setattr(inputs, "memory", lambda: 4_000_000)
     monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("memory was taken"))
-    refused(path, "would take 4 MB of memory; at most 2 MB, half of this machine's")
+    assert "would take 4 MB of memory; at most 2 MB, half of this machine's" in refusal(path)
 
 
 def test_maps_stay_on_disk(tmp_path):

@@ -22,19 +22,19 @@ def codes():
     return sparse.csr_matrix(dense.astype(np.float32))
 
 
-def same(found, expected):
-    assert isinstance(found, sparse.csr_matrix)
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    assert found.has_canonical_format
-    np.testing.assert_array_equal(found.toarray(), expected.toarray())
+def assert_same(codes, expected):
+    assert isinstance(codes, sparse.csr_matrix)
+    assert codes.dtype == np.float32
+    assert codes.shape == expected.shape
+    assert codes.has_canonical_format
+    np.testing.assert_array_equal(codes.toarray(), expected.toarray())
 
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_round_trip_and_scipy_reads_it(tmp_path, codes, compressed):
     path = io.save_codes(tmp_path / "deep" / "codes.npz", codes, compressed)
-    same(io.load_codes(path), codes)
-    same(sparse.csr_matrix(sparse.load_npz(path)), codes)
+    assert_same(io.load_codes(path), codes)
+    assert_same(sparse.csr_matrix(sparse.load_npz(path)), codes)
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array])
@@ -42,7 +42,7 @@ def test_round_trip_and_scipy_reads_it(tmp_path, codes, compressed):
 def test_what_scipy_wrote_is_read(tmp_path, codes, kind, dtype):
     stored = kind((codes.data.astype(dtype), codes.indices, codes.indptr), shape=codes.shape)
     sparse.save_npz(tmp_path / "codes.npz", stored)
-    same(io.load_codes(tmp_path / "codes.npz"), codes.astype(dtype).astype(np.float32))
+    assert_same(io.load_codes(tmp_path / "codes.npz"), codes.astype(dtype).astype(np.float32))
 
 
 def test_untidy_codes_are_tidied(tmp_path):
@@ -52,10 +52,10 @@ def test_untidy_codes_are_tidied(tmp_path):
     expected = sparse.csr_matrix([[2.0, 0, 4.0], [0, 0, 0]])
     sparse.save_npz(tmp_path / "a.npz", untidy)
     found = io.load_codes(tmp_path / "a.npz")
-    same(found, expected)
+    assert_same(found, expected)
     assert found.nnz == 2
     assert untidy.nnz == 4  # what was given is left alone
-    same(io.load_codes(io.save_codes(tmp_path / "b.npz", untidy)), expected)
+    assert_same(io.load_codes(io.save_codes(tmp_path / "b.npz", untidy)), expected)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 50, 1000])
@@ -64,7 +64,7 @@ def test_blocks_make_up_the_whole(tmp_path, codes, rows):
     blocks = list(io.iter_codes(path, rows))
     assert [b.shape[0] for b in blocks[:-1]] == [rows] * (len(blocks) - 1)
     assert all(b.dtype == np.float32 and b.shape[1] == L for b in blocks)
-    same(sparse.csr_matrix(sparse.vstack(blocks)), codes)
+    assert_same(sparse.csr_matrix(sparse.vstack(blocks)), codes)
 
 
 def test_blocks_are_read_as_they_are_asked_for(tmp_path, codes):
@@ -74,7 +74,7 @@ def test_blocks_are_read_as_they_are_asked_for(tmp_path, codes):
     data[-1] = np.inf
     sparse.save_npz(path, sparse.csr_matrix((data, codes.indices, codes.indptr), shape=codes.shape))
     blocks = io.iter_codes(path, 40)
-    same(next(blocks), codes[:40])
+    assert_same(next(blocks), codes[:40])
     with pytest.raises(ConfigError, match="from token 40: 1 codes are not finite"):
         next(blocks)
 
@@ -82,15 +82,15 @@ def test_blocks_are_read_as_they_are_asked_for(tmp_path, codes):
 def test_dense_arrays_are_read(tmp_path, codes):
     np.save(tmp_path / "codes.npy", codes.toarray().astype(np.float16))
     expected = sparse.csr_matrix(codes.toarray().astype(np.float16).astype(np.float32))
-    same(io.load_codes(tmp_path / "codes.npy"), expected)
+    assert_same(io.load_codes(tmp_path / "codes.npy"), expected)
     assert [b.shape[0] for b in io.iter_codes(tmp_path / "codes.npy", 20)] == [20, 20, 10]
 
 
 def test_no_tokens_are_codes_too(tmp_path):
     empty = sparse.csr_matrix((0, L), dtype=np.float32)
-    same(io.load_codes(io.save_codes(tmp_path / "codes.npz", empty)), empty)
+    assert_same(io.load_codes(io.save_codes(tmp_path / "codes.npz", empty)), empty)
     np.save(tmp_path / "codes.npy", np.zeros((0, L), np.float32))
-    same(io.load_codes(tmp_path / "codes.npy"), empty)
+    assert_same(io.load_codes(tmp_path / "codes.npy"), empty)
 
 
 def wrong_files(codes):
@@ -155,11 +155,13 @@ def test_the_format_may_be_text_and_values_bfloat16(tmp_path, codes):
     path = tmp_path / "codes.npz"
     members, _ = wrong_files(codes)
     np.savez(path, **{**members, "format": "csr"})
-    same(io.load_codes(path), codes)
+    assert_same(io.load_codes(path), codes)
     half = codes.data.astype(ml_dtypes.bfloat16)
     np.savez(path, **{**members, "data": half})
     rounded = half.astype(np.float32)
-    same(io.load_codes(path), sparse.csr_matrix((rounded, codes.indices, codes.indptr), (N, L)))
+    assert_same(
+        io.load_codes(path), sparse.csr_matrix((rounded, codes.indices, codes.indptr), (N, L))
+    )
     for word, message in (("x" * 2000, "must be one word"), ("\x1b[2J", r"'\\x1b\[2J'")):
         np.savez(path, **{**members, "format": word})
         with pytest.raises(ConfigError, match=message):

@@ -58,7 +58,7 @@ def own_instance(world, **choices):
     return worlds.make_instance(world, rows, jnp.arange(5.0)).replace(**choices)
 
 
-def same_files(a, b):
+def assert_same_files(a, b):
     names = {p.name for p in a.iterdir() if p.name in (CONFIG, WEIGHTS, TREES)}
     assert names == {p.name for p in b.iterdir()}
     for name in names:
@@ -69,7 +69,7 @@ def same_files(a, b):
 def test_a_model_of_saelens_comes_back_byte_for_byte(golden, tmp_path, name):
     world, instance = load_saelens_model(golden / name, slots=(8,) * (6 if "1k" in name else 5))
     assert save_saelens_model(tmp_path / "copy", world, instance) == tmp_path / "copy"
-    same_files(golden / name, tmp_path / "copy")
+    assert_same_files(golden / name, tmp_path / "copy")
 
 
 def test_loaded_numbers(golden, loaded):
@@ -299,7 +299,7 @@ def test_without_copula_stored_probabilities_are_saelens_own(tiny, tmp_path):
     edit_tensors(tiny, firing_probabilities=np.full(30, 0.25, np.float32))
     world, instance = load_saelens_model(tiny, slots=TINY_SLOTS)
     save_saelens_model(tmp_path / "copy", world, instance)
-    same_files(tiny, tmp_path / "copy")
+    assert_same_files(tiny, tmp_path / "copy")
 
 
 def test_saving_replaces_a_model_and_nothing_else(loaded, tiny, tmp_path):
