@@ -21,7 +21,7 @@ from synthsae_jax.match.large_reads import READS
 from synthsae_jax.match.shared import SharedEvidence, Wanted
 from synthsae_jax.matching import Evidence, Matching, Pipeline, SideInputs, count_scores
 from synthsae_jax.matching.filters import filter_latents, filter_pairs, latent_steps
-from synthsae_jax.matching.pipeline import Found
+from synthsae_jax.matching.pipeline import PipelineResult
 from synthsae_jax.numerics import firings
 from synthsae_jax.protocols import Protocol, protocols
 from synthsae_jax.protocols.ours import dustbin_count
@@ -81,7 +81,7 @@ class CandidatePipeline(Pipeline):
     )
     candidates: int = 1  # of every latent, by codes; of directions always `CANDIDATES`
 
-    def run(self, a: SideInputs, b: SideInputs) -> Found:
+    def run(self, a: SideInputs, b: SideInputs) -> PipelineResult:
         """The matching of two SAEs whose codes, if any, are CSR matrices."""
         evidence = CandidateEvidence(s=_shape(a, b), a=a, b=b)  # type: ignore[arg-type]
         kept_a, kept_b, of_latents = filter_latents(self.filters, evidence)
@@ -94,7 +94,7 @@ class CandidatePipeline(Pipeline):
             if name == _AGREEMENT:
                 other = self.shared.assigned(self._directions("encoder", a, b))
                 m = m.replace(valid=m.valid & _agree(m, other, options["at_least"]))
-        return Found(m, (*of_latents, *of_pairs), evidence)
+        return PipelineResult(m, (*of_latents, *of_pairs), evidence)
 
     def _known(
         self, a: SideInputs, b: SideInputs, kept_a: np.ndarray, kept_b: np.ndarray

@@ -87,10 +87,10 @@ from synthsae_jax.matching.truth_sweep import (
     report_sweep,
     truth_sweep,
 )
-
-# a file with a score, solver or null of its own needs no mention here
 from synthsae_jax.matching.universality import universality_credence
 
+# Entries register when their file is imported, so a new file of scores, solvers, filters or nulls
+# needs no mention above.
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 

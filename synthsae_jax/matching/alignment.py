@@ -28,6 +28,8 @@ def fit_procrustes(x_a: Array, x_b: Array) -> Array:
         "fit_procrustes needs activations [n, D_a] and [n, D_b] on the same n > 1 tokens; given "
         f"{shapes[0]} and {shapes[1]}.",
     )
+    # The rotation depends neither on the means nor on a common factor of a side, so both can be
+    # taken off in float64, before float32 rounds what varies.
     x_a, x_b = (narrow(x, centre=0, scale=(0, 1)) for x in (x_a, x_b))
     moments = CoMoments.init(x_a.shape[1], x_b.shape[1]).update(x_a, x_b)
     return procrustes_from_covariance(moments.cross)
@@ -36,6 +38,7 @@ def fit_procrustes(x_a: Array, x_b: Array) -> Array:
 def procrustes_from_covariance(c: Array) -> Array:
     """The rotation `[D_b, D_a]` from the cross-covariance `c [D_a, D_b]` (any positive scale)."""
     u, _, vt = jnp.linalg.svd(c.T, full_matrices=False)
+    # In TF32 or bfloat16 the product of two orthonormal bases is orthonormal to some 1e-3 only.
     return jnp.matmul(u, vt, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -36,6 +36,7 @@ def assignment(s: np.ndarray) -> HostCandidates:
         part = np.ix_(rows, cols)
         scores, allowed = scores[part], allowed[part]
     low = float(np.min(scores, where=allowed, initial=np.inf))
+    # + 1, since with equal scores a span of 0 would make forbidden pairs as cheap as allowed ones.
     span = float(np.max(scores, where=allowed, initial=-np.inf)) - low + 1.0
     # the one copy in float64, as what scipy minimizes: it takes that without another
     cost = np.negative(scores, dtype=np.float64)
@@ -64,7 +65,8 @@ def assignment_dustbin(s: np.ndarray, *, unmatched: float = 0.0) -> HostCandidat
     """Pairs that score more than `unmatched`, or as much where that costs nobody anything."""
     require(np.isfinite(unmatched), f"unmatched must be a number; given {unmatched}.")
     scores = np.asarray(s)
-    # A pair below is worth what two singles are, so null rows and columns are not needed.
+    # A pair below is worth what two singles are, so null rows and columns are not needed: clipped
+    # at 0, such pairs (and forbidden ones, at +inf before) stand for staying single.
     cost = np.subtract(unmatched, scores, dtype=np.float64)
     i, j = linear_sum_assignment(np.minimum(cost, 0.0, out=cost))
     return i, j, scores[i, j] >= unmatched

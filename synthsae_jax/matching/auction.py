@@ -31,7 +31,8 @@ class _Market(NamedTuple):
         "increments), in plain JAX: for matrices that live on an accelerator. `gap` of the "
         "matching bounds what it misses.",
         formula="max over partial permutations of sum (s_ij - unmatched); by default unmatched "
-        "lies one span of the scores below the least of them, so that all who can are paired",
+        "lies one span of the scores below the least of them, so that all who can are paired where "
+        "only latents, not single pairs, are forbidden",
         chance="as assignment, or assignment_dustbin where unmatched is given",
         undefined="a latent with no allowed partner is not matched",
         source="Bertsekas 1988; forward and reverse, Bertsekas and Castanon 1992",
@@ -71,6 +72,9 @@ def auction(
         jnp.zeros(n), jnp.full(n, -1), jnp.full(m, -1), jnp.zeros(m, bool), jnp.zeros((), jnp.int32)
     )
     last = jnp.asarray(epsilon, jnp.float32)
+    # Epsilon scaling: the prices of coarse increments start the fine ones, or the rounds would grow
+    # with 1 / epsilon. From a fifth of the span down by fifths, within the factors of 4 to 10 that
+    # Bertsekas advises; not tuned here.
     first = jnp.maximum(0.2, last)
     limit = jnp.asarray(max_rounds, jnp.int32)
     *_, market = jax.lax.while_loop(
@@ -94,6 +98,8 @@ def _phase(state: tuple) -> tuple:
     """One market at one bid increment, from the prices of the one before."""
     gain, last, limit, step, _, market = state
     m, n = gain.shape
+    # Everybody bids anew, since pairs of coarser increments need not be those of finer ones; only
+    # the prices are worth keeping.
     everybody = _Market(
         market.price, jnp.full(n, -1), jnp.full(m, -1), jnp.zeros(m, bool), market.rounds
     )
@@ -146,9 +152,12 @@ def _one_round(state: tuple) -> tuple:
     others = jnp.where(jnp.arange(n)[None, :] == target[:, None], -jnp.inf, value)
     # to stay single is always worth 0
     second = jnp.maximum(jnp.max(others, axis=1), 0.0)
+    # Who leaves never comes back: prices only rise within a phase.
     waiting = (market.held < 0) & ~market.out
     leaves = waiting & (first <= 0)
     bids = waiting & ~leaves
+    # A bid raises the price by all that the runner-up leaves, plus the increment: without the
+    # increment, equals would outbid each other by 0 forever.
     offer = jnp.where(bids, market.price[target] + first - second + step, -jnp.inf)
     best = jnp.full(n, -jnp.inf).at[target].max(offer)
     # among equal offers the lower index gets it

@@ -159,6 +159,8 @@ def precision_threshold(
             f"no score is {target:.0%} precise" if enough.any() else f"fewer than {least} pairs"
         )
         return Threshold(NAN, NAN, NAN, 0, reason)
+    # The lowest such score: precision may dip above it and recover, as it does where bins are
+    # small.
     k = reached[-1]
     hits = right[k]
     return Threshold(float(ranked[k]), float(hits / n[k]), float(hits / right[-1]), int(n[k]))
@@ -232,6 +234,7 @@ def over_units(
 
 def _width_bin(p: np.ndarray, bins: int) -> np.ndarray:
     require(bins >= 1, f"bins must be at least 1; given {bins}.")
+    # A probability of 1 belongs to the last bin, not to one of its own.
     return np.minimum((p * bins).astype(int), bins - 1)
 
 

@@ -26,6 +26,7 @@ controls: Registry[Callable[..., SideInputs]] = Registry("positive control")
 
 def control_permutation(key: Array, side: SideInputs) -> Array:
     """Which latent of A stands at each place of `permuted_copy(key, A)`, int `[L]`: its truth."""
+    # The first of the two keys that `permuted_copy` splits: the truth follows from its key alone.
     return jax.random.permutation(jax.random.split(key)[0], _width(side))
 
 
@@ -115,6 +116,7 @@ def replaced_copy(key: Array, side: SideInputs, *, share: float = 0.5) -> SideIn
 
     def rolled(f: Array) -> Array:
         require(f.shape[0] > 1, f"replaced_copy needs more than one token; given {f.shape[0]}.")
+        # Never 0, which would leave the replaced codes as they were.
         shift = jax.random.randint(key_shift, (), 1, f.shape[0])
         return jnp.where(replaced[None, :], jnp.roll(f, shift, axis=0), f)
 

@@ -82,6 +82,7 @@ class PairCounts:
         fired_a, fired_b, joint = firing_counts(latents_a, latents_b)
         if strata is None:
             strata = strata_of(on_a.sum(1), on_b.sum(1))
+        # Lan et al. correlate TopK's pre-activations after the ReLU, so negative ones count as 0.
         rectified = [jnp.maximum(v, 0) for v in (pre_a, pre_b)] if with_pre else []
         return PairCounts(
             moments=self.moments.update(latents_a, latents_b),
@@ -111,6 +112,7 @@ class PairCounts:
             fired_b=self.fired_b + block.fired_b,
             joint=self.joint + block.joint,
             tokens=self.tokens + by_stratum(jnp.ones(strata.shape, bool), strata),
+            # An empty slot points one past the last latent, where mode='drop' loses it.
             strata_a=self.strata_a.at[strata[:, None], block.index_a].add(1, mode="drop"),
             strata_b=self.strata_b.at[strata[:, None], block.index_b].add(1, mode="drop"),
         )

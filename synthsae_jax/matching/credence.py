@@ -118,14 +118,17 @@ def credence(
         fill(math.nan if dim is None else dim),
     )
     reasons = support.reasons(support_values(form, best, context))
+    # The last that applies stands: of a latent that never fires, its score is not the reason.
     reasons[~np.isfinite(best)] = "it has no candidate with a score"
     reasons[~living_a] = "it never fires"
     inside = np.flatnonzero(reasons == "")
     estimated = isinstance(prior, str)
-    given = prior if estimated else check_prior(prior, n_rows)[inside]
-    found = posterior(laws.at(best[inside], context.take(inside)), given, laws.shrinkage)
+    # Only rows inside the support vote on the kind of pair and on the prior: the laws know nothing
+    # of the others.
+    row_prior = prior if estimated else check_prior(prior, n_rows)[inside]
+    judged = posterior(laws.at(best[inside], context.take(inside)), row_prior, laws.shrinkage)
     value, ratio = (np.full(n_rows, math.nan) for _ in range(2))
-    value[inside], ratio[inside] = found.credence, found.log_ratio
+    value[inside], ratio[inside] = judged.credence, judged.log_ratio
     return PairCredence(
         form=form,
         row=np.arange(n_rows, dtype=np.int32),
@@ -134,21 +137,21 @@ def credence(
         log_ratio=ratio,
         credence=value,
         reason=tuple(reasons.tolist()),
-        prior=found.prior,
+        prior=judged.prior,
         prior_source="estimated" if estimated else "given",
         candidates=int(candidates),
-        kinds=dict(zip(laws.kinds, found.kinds.tolist())),
+        kinds=dict(zip(laws.kinds, judged.kinds.tolist())),
     )
 
 
 def _scores(scores: Any) -> tuple[str, np.ndarray]:
-    named = scores if isinstance(scores, Mapping) else {"activation_pearson": scores}
-    form = _FORMS.get(frozenset(named))
-    known = " or ".join("+".join(sorted(names)) for names in _FORMS)
+    by_name = scores if isinstance(scores, Mapping) else {"activation_pearson": scores}
+    form = _FORMS.get(frozenset(by_name))
+    allowed = " or ".join("+".join(sorted(form)) for form in _FORMS)
     if form is None:
-        given = "+".join(sorted(named)) or "none"
-        raise ConfigError(f"credence takes {known}; given {given}.")
-    arrays = [np.asarray(v, np.float64) for v in named.values()]
+        names = "+".join(sorted(by_name)) or "none"
+        raise ConfigError(f"credence takes {allowed}; given {names}.")
+    arrays = [np.asarray(v, np.float64) for v in by_name.values()]
     require(
         all(a.ndim in (1, 2) and a.shape == arrays[0].shape for a in arrays),
         f"scores must be alike [L_a, L_b] or [L_a]; given {[a.shape for a in arrays]}.",
@@ -156,10 +159,10 @@ def _scores(scores: Any) -> tuple[str, np.ndarray]:
     return form, np.mean(arrays, axis=0)
 
 
-def _counts(name: str, given: Any, size: int | None) -> np.ndarray | None:
-    if given is None:
+def _counts(name: str, values: Any, size: int | None) -> np.ndarray | None:
+    if values is None:
         return None
-    counts = np.asarray(given)
+    counts = np.asarray(values)
     require(
         counts.ndim == 1 and (size is None or counts.size == size) and bool((counts >= 0).all()),
         f"{name} must be [{size or 'L'}], one count per latent; given shape {counts.shape}.",
@@ -181,6 +184,8 @@ def _best(
         at = np.full(matrix.size, -1) if col is None else np.asarray(col)
         require(at.shape == matrix.shape, f"col must be [{matrix.size}]; given {at.shape}.")
         return matrix, at
+    # A dead latent of B has scores too (0 for a correlation), and could win where all others are
+    # below.
     among = np.where(living_b & np.isfinite(matrix), matrix, -np.inf)
     at = among.argmax(1) if matrix.shape[1] else np.full(len(matrix), -1)
     best = among[np.arange(len(matrix)), at] if matrix.shape[1] else np.full(len(matrix), -np.inf)

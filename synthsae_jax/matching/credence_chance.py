@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.special import betainc, gammainc, roots_legendre
 
+# Of Gauss-Legendre over +-8 sd of a random cosine, a step of about 2 sd. Too coarse: against 128
+# nodes the tail of the mean comes out up to 20 times too small near a score of .05 (768 dimensions,
+# 100 and 300 firings of 100,000 tokens). The shipped laws were fitted with it, and their hazards
+# hold what chance lacks; more nodes go with the next fit.
 _NODES = 8
 
 
@@ -28,9 +32,11 @@ def correlation_tail(
     s, a, b, n = np.broadcast_arrays(
         *(np.asarray(v, np.float64) for v in (score, firings_a, firings_b, n_tokens))
     )
+    # A latent that is always on has no variance; the floor keeps its quotients finite.
     free = np.maximum((1 - a / n) * (1 - b / n), 1e-9)
     mean = a * b / n
     joint = mean + s * np.sqrt(a * b * free)
+    # Below what no joint firing at all gives, every count reaches the score.
     return np.where(joint <= 0, 1.0, gammainc(np.maximum(joint, 1e-12) / free, mean / free))
 
 

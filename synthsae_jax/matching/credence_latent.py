@@ -43,21 +43,21 @@ def latent_credence(
 
 def at_least_one(credences: np.ndarray, dependence: float) -> np.ndarray:
     """P(at least one) [L] from credences [K, L]; a NaN is left out, all NaN gives NaN."""
-    known = ~np.isnan(credences)
-    absent = np.where(known, 1 - np.where(known, credences, 0), 1.0)
+    defined = ~np.isnan(credences)
+    absent = np.where(defined, 1 - np.where(defined, credences, 0), 1.0)
     least = absent.min(0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        rest = np.where(least > 0, np.exp(np.log(absent).sum(0) - np.log(least)), 0.0)
-    return np.where(known.any(0), 1 - least * rest**dependence, np.nan)
+        others = np.where(least > 0, np.exp(np.log(absent).sum(0) - np.log(least)), 0.0)
+    return np.where(defined.any(0), 1 - least * others**dependence, np.nan)
 
 
 def _of_sae(pairs: list[PairCredence], dependence: float) -> LatentCredence:
     sizes = {p.credence.size for p in pairs}
     require(len(sizes) == 1, f"pairs of one SAE have unlike numbers of rows: {sorted(sizes)}.")
     credences = np.stack([p.credence for p in pairs])
-    known = ~np.isnan(credences)
-    n = known.sum(0)
-    mean = np.where(n > 0, np.where(known, credences, 0).sum(0) / np.maximum(n, 1), np.nan)
+    defined = ~np.isnan(credences)
+    n = defined.sum(0)
+    mean = np.where(n > 0, np.where(defined, credences, 0).sum(0) / np.maximum(n, 1), np.nan)
     reason = tuple(
         "" if k else why for k, why in zip((n > 0).tolist(), pairs[0].reason, strict=True)
     )

@@ -43,7 +43,7 @@ _BANDWIDTH = 0.35  # of the kernel over u, decades
 _STEP = 0.5  # between knots, decades
 _POOLED_ROWS = 10.0  # rows that a kind borrows from all kinds together, at each knot
 _ROWS_OF_NOTHING = 0.5  # shared out over the bins: no ratio is infinite
-_CHUNK = 2048
+_CHUNK = 2048  # rows at a time: tables of [kinds, rows, bins] are held for each
 
 
 class Shrinkage(NamedTuple):
@@ -128,6 +128,8 @@ class Laws:
         width = np.diff(self.edges)
         # chance falls steeply within a bin, so what happens there is taken as its mean
         above = lambda h: np.cumsum(h[..., ::-1], -1)[..., ::-1] - h
+        # Hazards are expected numbers of others, so that P(any) = 1 - exp(-h) as of a Poisson
+        # count; expm1 keeps the digits of the rare ones.
         met = lambda h: -np.expm1(-h)
         unmet = lambda h: met(h) / np.maximum(h, 1e-12)
         log = lambda x: np.log(np.maximum(x, 1e-300))
@@ -139,6 +141,8 @@ class Laws:
         fall = lambda x: np.minimum.accumulate(x[..., ::-1], -1)[..., ::-1]
         right = none + fall(right - none)
         wrong = right + np.minimum.accumulate(wrong - right, -1)
+        # Linear between centres: steps from bin to bin would make credences of nearly equal scores
+        # jump.
         centres = (self.edges[1:] + self.edges[:-1]) / 2
         low = np.clip(np.searchsorted(centres, score, "right") - 1, 0, centres.size - 2)
         part = np.clip((score - centres[low]) / (centres[low + 1] - centres[low]), 0, 1)
@@ -154,9 +158,9 @@ class Laws:
         if self.knots.size == 1:
             return np.broadcast_to(table, (table.shape[0], rate.size, table.shape[2]))
         u = np.log10(rate)
-        place = np.interp(u, self.knots, np.arange(self.knots.size))
-        low = np.minimum(place.astype(int), self.knots.size - 2)
-        part = (place - low)[:, None]
+        position = np.interp(u, self.knots, np.arange(self.knots.size))
+        low = np.minimum(position.astype(int), self.knots.size - 2)
+        part = (position - low)[:, None]
         return (1 - part) * table[:, low] + part * table[:, low + 1]
 
 
@@ -194,6 +198,8 @@ def fit_laws(form: str, context: Context, same: Array, other: Array, kind: Seque
     knots, near = np.zeros(1), np.ones((other.size, 1))
     if form not in WEIGHT_FORMS:
         u = np.log10(context.rate)
+        # The ends by quantiles: a knot beyond the last rows would hold what is borrowed and nothing
+        # else.
         low, high = np.quantile(u, (0.005, 0.995))
         knots = np.linspace(low, high, max(2, round((high - low) / _STEP) + 1))
         near = np.exp(-0.5 * ((u[:, None] - knots) / _BANDWIDTH) ** 2)
@@ -213,10 +219,10 @@ def fit_laws(form: str, context: Context, same: Array, other: Array, kind: Seque
     tables: list[list[Array]] = [[], [], []]
     for name in names:
         inside = of_kind == name
-        found = inside & has
-        tables[0].append(_law(same[found], near[found], pooled_law, _POOLED_ROWS))
-        for place, whole, w in zip((1, 2), pooled, (inside & has, inside & ~has)):
-            tables[place].append(
+        with_same = inside & has
+        tables[0].append(_law(same[with_same], near[with_same], pooled_law, _POOLED_ROWS))
+        for table, whole, w in zip((1, 2), pooled, (inside & has, inside & ~has)):
+            tables[table].append(
                 _hazard(other[w], near[w], chance[w], whole * _POOLED_ROWS, _POOLED_ROWS)
             )
     same_law, some, none = (np.stack(t) for t in tables)
@@ -254,6 +260,9 @@ def _hazard(best: Array, near: Array, chance: Array, borrowed: Array, rows: floa
     ends = np.searchsorted(at[order], np.arange(n_bins), "right")
     risk = np.concatenate([np.zeros((1, near.shape[1])), np.cumsum(near[order], 0)])[ends]
     expected = np.stack([chance[order[:end], b] @ near[order[:end]] for b, end in enumerate(ends)])
+    # A life table: the share of rows at risk that meet their best in this bin, as a hazard. Capped,
+    # since a bin in which all do has an infinite one.
     met = -np.log1p(-np.minimum(events / (risk + rows), 0.999))
+    # What is borrowed stays where chance explains every event, or a ratio there would be infinite.
     least = borrowed.T / (risk + rows)
     return np.maximum(met - expected / np.maximum(risk, 1e-9), np.minimum(least, met)).T

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, check_choice, require
-from synthsae_jax.matching.credence_laws import WEIGHT_FORMS, Context, Laws, Shrinkage
+from synthsae_jax.matching.credence_laws import GROUPS, WEIGHT_FORMS, Context, Laws, Shrinkage
 from synthsae_jax.strict_json import parse_json, read_json
 
 SCHEMA = 2
@@ -89,16 +89,16 @@ class CredenceModel:
         others = fill(firings_a if firings_b is None else firings_b)[:, None]
         context = Context(
             fill(firings_a),
-            np.repeat(others, 8, axis=1),
+            np.repeat(others, GROUPS, axis=1),
             fill(n_tokens),
             one * candidates,
             fill(dim),
         )
         inside = support.reasons(support_values(form, flat, context)) == ""
-        found = np.full(flat.shape, np.nan)
+        ratio = np.full(flat.shape, np.nan)
         at = laws.at(flat[inside], context.take(inside))
-        found[inside] = np.logaddexp.reduce(at.right, 0) - np.logaddexp.reduce(at.none, 0)
-        return found.reshape(scores.shape)
+        ratio[inside] = np.logaddexp.reduce(at.right, 0) - np.logaddexp.reduce(at.none, 0)
+        return ratio.reshape(scores.shape)
 
 
 def support_values(form: str, score: np.ndarray, context: Context) -> dict[str, np.ndarray]:
@@ -127,9 +127,9 @@ def load_credence(path: str | os.PathLike[str] | None = None) -> CredenceModel:
         isinstance(content, dict) and content.get("schema") == SCHEMA,
         f"{where}: a credence artefact of schema {SCHEMA} is needed.",
     )
-    given = content.pop("sha256", None)
+    recorded = content.pop("sha256", None)
     require(
-        given == _digest(content), f"{where}: its content does not match its hash; fit it anew."
+        recorded == _digest(content), f"{where}: its content does not match its hash; fit it anew."
     )
     try:
         laws = {name: _laws(name, part["laws"]) for name, part in content["forms"].items()}
@@ -189,5 +189,6 @@ def _laws(form: str, part: dict[str, Any]) -> Laws:
 
 
 def _digest(content: dict[str, Any]) -> str:
+    # Of the content and not of the file, so that spaces and the order of keys do not count.
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

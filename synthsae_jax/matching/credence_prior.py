@@ -10,8 +10,8 @@ from synthsae_jax.errors import require
 from synthsae_jax.matching.credence_laws import PLAIN, RowLaws, Shrinkage
 
 Array = np.ndarray
-_ROUNDS = 300
-_CLOSE = 1e-6
+_ROUNDS = 300  # at most: EM gains little per round where same and other latents score alike
+_CLOSE = 1e-6  # of every prior
 
 
 class Posterior(NamedTuple):
@@ -38,15 +38,17 @@ def posterior(laws: RowLaws, prior: Any = "estimate", shrinkage: Shrinkage = PLA
             prior == "estimate", f"a prior is 'estimate' or numbers in (0, 1); given {prior!r}."
         )
         priors = estimate_priors(laws, shrinkage)
-        given = np.broadcast_to(priors[:, None], laws.none.shape)
+        row_prior = np.broadcast_to(priors[:, None], laws.none.shape)
     else:
-        given = np.broadcast_to(check_prior(prior, n), laws.none.shape)
-        priors = given.mean(1) if n else np.full(len(given), np.nan)
-    right, wrong, none = _weights(laws, given)
+        row_prior = np.broadcast_to(check_prior(prior, n), laws.none.shape)
+        priors = row_prior.mean(1) if n else np.full(len(row_prior), np.nan)
+    right, wrong, none = _weights(laws, row_prior)
     total = np.logaddexp(np.logaddexp(right, wrong), none)
     if not n:
-        return Posterior(np.zeros(0), np.zeros(0), np.nan, np.full(len(given), np.nan), np.nan)
+        return Posterior(np.zeros(0), np.zeros(0), np.nan, np.full(len(row_prior), np.nan), np.nan)
     fit = total.mean(1)
+    # Rows of one pair depend on each other: as independent ones, thousands of them would make the
+    # best of badly fitting kinds certain.
     tempered = fit * min(n, shrinkage.tell)
     kinds = np.exp(tempered - tempered.max())
     kinds /= kinds.sum()
@@ -65,12 +67,13 @@ def estimate_priors(laws: RowLaws, shrinkage: Shrinkage = PLAIN) -> Array:
     """
     n = laws.none.shape[1]
     priors = np.full(len(laws.none), 0.5 if n else np.nan)
+    # exp of 200 is still far inside float64, and beyond it nothing changes: the row is decided.
     odds = np.exp(np.clip(np.logaddexp(laws.right, laws.wrong) - laws.none, -200, 200))
     more = shrinkage.pull * n
     for _ in range(_ROUNDS if n else 0):
-        there = priors[:, None] * odds
-        found = (there / (there + 1 - priors[:, None])).sum(1)
-        new = (found + 0.5 + more * shrinkage.mean) / (n + 1 + more)
+        has_same = priors[:, None] * odds
+        expected = (has_same / (has_same + 1 - priors[:, None])).sum(1)
+        new = (expected + 0.5 + more * shrinkage.mean) / (n + 1 + more)
         done = np.abs(new - priors).max() < _CLOSE
         priors = new
         if done:
@@ -80,15 +83,15 @@ def estimate_priors(laws: RowLaws, shrinkage: Shrinkage = PLAIN) -> Array:
 
 def check_prior(prior: Any, rows: int) -> Array:
     """A given prior as [N]; it must lie strictly between 0 and 1."""
-    given = np.asarray(prior, np.float64)
+    values = np.asarray(prior, np.float64)
     require(
-        given.shape in ((), (rows,)) and bool(((given > 0) & (given < 1)).all()),
+        values.shape in ((), (rows,)) and bool(((values > 0) & (values < 1)).all()),
         f"a prior is 'estimate', a number in (0, 1), or one for each of the {rows} rows; "
         f"given {prior!r}.",
     )
-    return np.broadcast_to(given, (rows,))
+    return np.broadcast_to(values, (rows,))
 
 
 def _weights(laws: RowLaws, prior: Array) -> tuple[Array, Array, Array]:
-    there, nobody = np.log(prior), np.log1p(-prior)
-    return laws.right + there, laws.wrong + there, laws.none + nobody
+    log_some, log_none = np.log(prior), np.log1p(-prior)
+    return laws.right + log_some, laws.wrong + log_some, laws.none + log_none

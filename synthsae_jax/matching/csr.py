@@ -180,7 +180,8 @@ class _Pair(NamedTuple):
     def _meet(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """Joint firings, and sums of products of values, of the latents `rows` with all of B."""
         start, stop = self.firings.indptr[[rows.start, rows.stop]]
-        # a latent that fires on most tokens takes several pieces
+        # So many firings have 4 MEETINGS on average; a latent that is on most of the time takes
+        # several pieces.
         step = 4 * MEETINGS * len(self.b.codes.indptr) // (self.b.codes.nnz + 1) + 1
         pieces = range(start, max(stop, start + 1), step)
         parts = [self._piece(rows, slice(i, min(i + step, stop))) for i in pieces]
@@ -199,6 +200,7 @@ class _Pair(NamedTuple):
         times = np.diff(met.indptr)
         cell = np.repeat(np.repeat(np.arange(shape[0]) * width, np.diff(ends)), times)
         cell += met.indices
+        # float64 as bincount has it: sums of float32 products would lose digits with the tokens.
         product = np.repeat(self.firings.data[piece].astype(np.float64), times)
         product *= met.data
         size = shape[0] * width

@@ -76,19 +76,23 @@ def sharedness(
     }
 
 
-def co_recovery(found_a: Any, found_b: Any, rates: Any = None, bins: int = 10) -> float:
+def co_recovery(recovered_a: Any, recovered_b: Any, rates: Any = None, bins: int = 10) -> float:
     """Log odds ratio of two SAEs recovering the same features, by frequency (Mantel-Haenszel).
 
-    `found_a`, `found_b` bool `[P]`: is the feature recovered by A, by B, for the features present
-    in both. `log (sum_s both_s neither_s / n_s) / (sum_s only_a_s only_b_s / n_s)` over bins s of
-    equal size by `rates [P]` (None: one bin), so that both finding the frequent ones does not
-    count as finding the same. 0 if they recover independently given frequency. NaN where either
+    `recovered_a`, `recovered_b` bool `[P]`: is the feature recovered by A, by B, for the features
+    present in both. `log (sum_s both_s neither_s / n_s) / (sum_s only_a_s only_b_s / n_s)` over
+    bins s of equal size by `rates [P]` (None: one bin), so that both finding the frequent ones does
+    not count as finding the same. 0 if they recover independently given frequency. NaN where either
     sum is 0: a side recovers all or none of each bin, or never one that the other misses.
     """
-    a, b = np.asarray(found_a, bool), np.asarray(found_b, bool)
-    require(a.shape == b.shape and a.ndim == 1, f"given found {a.shape} and {b.shape}.")
+    a, b = np.asarray(recovered_a, bool), np.asarray(recovered_b, bool)
+    require(
+        a.shape == b.shape and a.ndim == 1,
+        f"co_recovery needs bool [P] alike; given {a.shape} and {b.shape}.",
+    )
     bin_of = np.zeros(a.size, int) if rates is None else frequency_bin(rates, bins)
     per_bin = lambda which: np.bincount(bin_of[which], minlength=bins)
+    # An empty bin has 0 on top, too: the floor only keeps it from being 0 / 0.
     n = np.maximum(per_bin(np.ones(a.size, bool)), 1)
     same = (per_bin(a & b) * per_bin(~a & ~b) / n).sum()
     unlike = (per_bin(a & ~b) * per_bin(~a & b) / n).sum()

@@ -118,6 +118,8 @@ def filter_latents(
     masks = [np.ones(n, bool) for n in np.shape(evidence.s)]
     log = []
     for name, options, entry in _entries(steps, LATENTS):
+        # On all latents, whatever was removed before: the order of filters changes the log, not the
+        # result.
         keep = [np.asarray(k, bool) for k in entry.keep(evidence, **options)]
         before = sum(int(k.sum()) for k in masks)
         removed = [np.flatnonzero(was & ~stays) for was, stays in zip(masks, keep)]
@@ -138,6 +140,8 @@ def filter_pairs(
     log = []
     for name, options, entry in _entries(steps, PAIRS):
         index = np.flatnonzero(valid)
+        # On the pairs that are left, unlike latents: a false discovery rate depends on how many are
+        # asked.
         keep = np.asarray(entry.keep(evidence, row[index], col[index], **options), bool)
         removed = index[~keep]
         valid[removed] = False

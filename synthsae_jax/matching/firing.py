@@ -134,6 +134,8 @@ def phi(counts: PairCounts) -> Array:
     t = _table(counts)
     n = jnp.maximum(t.n, 1.0)
     deviation = lambda fired: jnp.sqrt(fired / n * (1.0 - fired / n))
+    # In shares of tokens: the product of four counts in the formula leaves the range of float32 at
+    # 1e10 tokens, and exactness at 2^24.
     covariance = (t.both - t.a * (t.b / n)) / n
     return jnp.clip(ratio_or_nan(covariance, deviation(t.a) * deviation(t.b)), -1.0, 1.0)
 
@@ -169,6 +171,7 @@ def npmi(counts: PairCounts) -> Array:
     """NPMI `[L_a, L_b]`."""
     t = _table(counts)
     together = t.both > 0
+    # A pair that is never on together has the limit -1; log 0 would make it NaN on the way.
     log_lift = jnp.log(jnp.where(together, lift(counts), 1.0))
     surprise = jnp.log(t.n / jnp.where(together, t.both, t.n))
     value = jnp.clip(ratio_or_nan(log_lift, surprise), -1.0, 1.0)

@@ -52,6 +52,7 @@ def compare_relations(
             f"gram_profile without anchors needs at least 3 latents and 2 quantiles; given "
             f"{gram_a.shape[0]}, {gram_b.shape[0]} latents and {quantiles} quantiles.",
         )
+        # Quantiles, since SAEs of unlike width have lists of unlike length.
         profiles = [_quantiles(g, quantiles) for g in (gram_a, gram_b)]
         # centred together: how the two sides' typical profiles differ is not a matter of a pair
         pooled = (profiles[0].mean(0) + profiles[1].mean(0)) / 2

@@ -63,6 +63,7 @@ def greedy(s: Array) -> Candidates:
 
 def _rounds(s: Array) -> Candidates:
     n_rows, n_cols = s.shape
+    # A partner n_cols is nobody, and falls off where columns are marked as taken.
     start = s, s, jnp.full(n_rows, n_cols)
     _, _, partner = jax.lax.while_loop(_some_left, _take, start)
     return jnp.arange(n_rows), jnp.minimum(partner, n_cols - 1), partner < n_cols

@@ -51,10 +51,10 @@ def related(parent: Any, g: Any, h: Any) -> np.ndarray:
     of itself, nor is -1 of anybody.
     """
     parent, g, h = (np.asarray(v) for v in (parent, g, h))
-    known = (g >= 0) & (h >= 0) & (g // parent.size == h // parent.size)
-    g, h = np.where(known, g % parent.size, 0), np.where(known, h % parent.size, 0)
+    comparable = (g >= 0) & (h >= 0) & (g // parent.size == h // parent.size)
+    g, h = np.where(comparable, g % parent.size, 0), np.where(comparable, h % parent.size, 0)
     siblings = (parent[g] >= 0) & (parent[g] == parent[h]) & (g != h)
-    return known & (siblings | _descends(parent, g, h) | _descends(parent, h, g))
+    return comparable & (siblings | _descends(parent, g, h) | _descends(parent, h, g))
 
 
 def twins(parent: Any, g: Any, h: Any) -> np.ndarray:

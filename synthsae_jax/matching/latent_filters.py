@@ -8,7 +8,7 @@ from synthsae_jax.errors import require
 from synthsae_jax.matching.filters import LATENTS, Evidence, register_filter
 from synthsae_jax.registry import Explanation
 
-Kept = tuple[np.ndarray, np.ndarray]
+Masks = tuple[np.ndarray, np.ndarray]
 
 
 @register_filter(
@@ -16,7 +16,7 @@ Kept = tuple[np.ndarray, np.ndarray]
     LATENTS,
     Explanation(what="Latents that never fire are left out.", formula="keep n_i > 0"),
 )
-def dead(evidence: Evidence) -> Kept:
+def dead(evidence: Evidence) -> Masks:
     """Latents that fire at all."""
     return min_firings(evidence, at_least=1)
 
@@ -30,7 +30,7 @@ def dead(evidence: Evidence) -> Kept:
         formula="keep n_i >= at_least",
     ),
 )
-def min_firings(evidence: Evidence, *, at_least: int = 30) -> Kept:
+def min_firings(evidence: Evidence, *, at_least: int = 30) -> Masks:
     """Latents that fire often enough to be judged."""
     a, b = evidence.firings
     return a >= at_least, b >= at_least
@@ -44,7 +44,7 @@ def min_firings(evidence: Evidence, *, at_least: int = 30) -> Kept:
         formula="keep n_i / N <= at_most",
     ),
 )
-def max_frequency(evidence: Evidence, *, at_most: float = 0.1) -> Kept:
+def max_frequency(evidence: Evidence, *, at_most: float = 0.1) -> Masks:
     """Latents that are not dense. Without tokens all are kept."""
     require(0 <= at_most <= 1, f"at_most must be a share in [0, 1]; given {at_most}.")
     a, b = evidence.firings
@@ -66,7 +66,7 @@ def max_frequency(evidence: Evidence, *, at_most: float = 0.1) -> Kept:
 )
 def stop_list(
     evidence: Evidence, *, labels: np.ndarray | None = None, stop: tuple = (), top: int = 5
-) -> Kept:
+) -> Masks:
     """Latents whose strongest tokens are about something. `labels`: int [n], one per token."""
     require(labels is not None, "stop_list needs labels: int [n], one per token.")
     masks = []

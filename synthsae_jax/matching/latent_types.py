@@ -32,7 +32,11 @@ ARTEFACT, DEAD, DENSE, COMPOSITE, ABSORBED, SPLIT, DUPLICATE, CLEAN = range(len(
 
 @dataclasses.dataclass(frozen=True)
 class TypeRule:
-    """The thresholds of all types; see `latent_types` for what each is held against."""
+    """The thresholds of all types; see `latent_types` for what each is held against.
+
+    Cosine and margin are those of the truth map (`TruthRule`). None of them is
+    fitted to data.
+    """
 
     cosine: float = 0.7  # a latent belongs to the feature its row is this near to,
     margin: float = 0.1  # that much nearer than to the second,
@@ -145,6 +149,8 @@ def latent_types(
 
     absorbed = (belongs >= 0) & _absorbed(belongs, tally, rule)
     duplicate, split = np.zeros(n_latents, bool), np.zeros(n_latents, bool)
+    # Tracking latents first, then by cosine: the first of a feature keeps it, and later ones are
+    # held against it.
     order = np.lexsort((-own_cosine, truth < 0))
     for g in np.unique(belongs[belongs >= 0]):
         members = order[(belongs[order] == g) & ~absorbed[order]]
@@ -220,9 +226,9 @@ def _absorbed(belongs: np.ndarray, t: _Tally, rule: TypeRule) -> np.ndarray:
     hit_inside = t.joint_child[ids, g]
     hit_outside = t.joint[ids, g] - hit_inside
     drop = hit_outside / np.maximum(outside, 1) - hit_inside / np.maximum(inside, 1)
-    known = np.minimum(inside, outside) >= rule.least_tokens
+    enough = np.minimum(inside, outside) >= rule.least_tokens
     precise = t.joint[ids, g] >= rule.precision * t.fired
-    return known & precise & (drop >= rule.recall_drop)
+    return enough & precise & (drop >= rule.recall_drop)
 
 
 def _apart(members: np.ndarray, t: _Tally, rule: TypeRule) -> np.ndarray:
@@ -253,11 +259,13 @@ def _composite(
     beside = 1.0 - np.minimum(among.astype(np.float64) ** 2, 1.0)
     # a direction that is the first one over again has nothing beside it
     new = np.where(beside > 1e-6, beside, np.inf)
-    known = np.isfinite(similarity)
-    finite = np.where(known, similarity, 0.0)
-    rest = (finite - finite[ids, nearest][:, None] * among) / np.sqrt(new)
-    rest = np.where(known & (np.arange(len(features))[None, :] != nearest[:, None]), rest, -np.inf)
-    of_direction = np.minimum(first, rest.max(1)) >= rule.composite_cosine
+    defined = np.isfinite(similarity)
+    finite = np.where(defined, similarity, 0.0)
+    beyond = (finite - finite[ids, nearest][:, None] * among) / np.sqrt(new)
+    beyond = np.where(
+        defined & (np.arange(len(features))[None, :] != nearest[:, None]), beyond, -np.inf
+    )
+    of_direction = np.minimum(first, beyond.max(1)) >= rule.composite_cosine
     if fit is None:
         return of_direction
     mixed = (np.asarray(fit.relative) >= rule.composite_weight).sum(1) >= 2

@@ -87,6 +87,8 @@ def fit_alignment(name: str, x_a: Array, x_b: Array, **options) -> LinearMap:
     d_a = x_a.shape[1]
     moments = add_activations(joint_moments(d_a, x_b.shape[1]), x_a, x_b)
     fitted = alignment_from_moments(name, moments, d_a, **options)
+    # The moments hold float32 means. Of float64 activations far from 0 these have lost the digits
+    # that `deviations` is there to keep.
     wide = {f"mean_{k}": x.mean(0) for k, x in (("a", x_a), ("b", x_b)) if is_wide(x)}
     return fitted.replace(**wide)
 
@@ -165,6 +167,7 @@ def procrustes_scaled(c: Covariances) -> np.ndarray:
 def ridge(c: Covariances, *, ridge: float = 1e-3) -> np.ndarray:
     """Any matrix `[D_b, D_a]`."""
     require(ridge >= 0, f"ridge must be at least 0; given {ridge}.")
+    # pinv and not solve: without ridge, C_bb of fewer tokens than dimensions is singular.
     return np.linalg.pinv(_loaded(c.bb, ridge), hermitian=True) @ c.ba
 
 
@@ -199,6 +202,8 @@ def _loaded(c: np.ndarray, ridge: float) -> np.ndarray:
 def _roots(c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Symmetric root and inverse root; directions without variance are left out of both."""
     values, vectors = np.linalg.eigh(c)
+    # eigh leaves some 1e-16 of the largest eigenvalue in place of a 0; its root would be a
+    # direction.
     nonzero = values > 1e-12 * max(values[-1], 0.0)
     root = np.sqrt(np.where(nonzero, values, 0.0))
     inverse = np.where(nonzero, 1.0 / np.where(nonzero, root, 1.0), 0.0)

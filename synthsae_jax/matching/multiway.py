@@ -73,6 +73,8 @@ def match_many(pairwise: Pairwise, widths: Sequence[int]) -> list[np.ndarray]:
             f"the matching of SAEs {a} and {b} names latents beyond {widths[a]} and {widths[b]}.",
         )
         edges += zip((-score).tolist(), (first[a] + row).tolist(), (first[b] + col).tolist())
+    # As Kruskal builds a spanning tree, with a veto: the best pairs settle who belongs together
+    # before weaker ones could join groups that hold two latents of one SAE.
     edges.sort(key=lambda edge: edge[0])  # stable: ties stay in order
 
     sae_of = np.repeat(np.arange(len(widths)), widths)
@@ -119,8 +121,8 @@ def _as_map(m: Matching) -> dict[int, int]:
 
 def _check_pairwise(pairwise: Pairwise, n: int, least: int, all_pairs: bool = True) -> None:
     require(n >= least, f"needs at least {least} SAEs; given {n}.")
-    known = set(itertools.combinations(range(n), 2))
-    wrong = sorted(set(pairwise) - known)
+    allowed = set(itertools.combinations(range(n), 2))
+    wrong = sorted(set(pairwise) - allowed)
     require(not wrong, f"matchings are keyed (a, b) with 0 <= a < b < {n}; given {wrong[:1]}.")
-    missing = sorted(known - set(pairwise)) if all_pairs else []
+    missing = sorted(allowed - set(pairwise)) if all_pairs else []
     require(not missing, f"the matching of SAEs {missing[:1]} is missing.")

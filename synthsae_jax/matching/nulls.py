@@ -25,7 +25,7 @@ from synthsae_jax.registry import Explanation, Registry
 Array = jax.Array
 Draw = Callable[[Array, SideInputs], SideInputs]
 
-FREQUENCY_BINS = 10
+FREQUENCY_BINS = 10  # deciles, as in the calibration; fewer where that leaves under eight to a bin
 
 
 @dataclasses.dataclass(frozen=True)

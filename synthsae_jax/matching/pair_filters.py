@@ -190,7 +190,9 @@ def fdr(
 def _exact_p(evidence: Evidence, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     a, b = evidence.firings
     both = np.asarray(evidence.counts.joint)[row, col]
+    # sf is strictly above: both - 1 lets equal counts in.
     tail = hypergeom.sf(both - 1, int(evidence.counts.n), a[row], b[col])
+    # Bonferroni for the best of many: a pair was chosen by one side among at most so many.
     rivals = max(int((a > 0).sum()), int((b > 0).sum()))
     return np.minimum(tail * rivals, 1.0)
 
@@ -207,6 +209,7 @@ def _null(scores: np.ndarray | None, firings: np.ndarray | None) -> tuple[np.nda
 
 def _edges(firings: np.ndarray, bins: int) -> np.ndarray:
     """The last number of firings in each bin but the last: about as many null pairs in each."""
+    # inverted_cdf gives counts that occur, so that latents of one count never fall into two bins.
     edges = np.unique(np.quantile(firings, np.arange(1, bins) / bins, method="inverted_cdf"))
     # no bin is empty: the one above the last edge holds the largest
     return edges[edges < firings.max()]

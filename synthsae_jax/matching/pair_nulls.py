@@ -93,6 +93,7 @@ def _matching(row: np.ndarray, col: np.ndarray) -> Matching:
 
 def _injected(key: Array, side: str, alive: Array, latents: np.ndarray) -> np.ndarray:
     allowed = np.flatnonzero(np.asarray(alive, bool))
+    # Drawn once for each latent, not for each pair, so that a many-to-one matching stays one.
     distinct, position = np.unique(latents, return_inverse=True)
     require(
         distinct.size <= allowed.size,

@@ -35,7 +35,7 @@ from synthsae_jax.options import check_options
 Array = jax.Array
 
 
-class Found(NamedTuple):
+class PipelineResult(NamedTuple):
     """What a pipeline found."""
 
     matching: Matching
@@ -75,7 +75,7 @@ class Pipeline:
         check_options(f"solver {self.solver!r}", solvers[self.solver], self.solver_options)
         check_steps(self.filters)
 
-    def run(self, a: SideInputs, b: SideInputs) -> Found:
+    def run(self, a: SideInputs, b: SideInputs) -> PipelineResult:
         """The matching of two SAEs, latents of A as rows. On the host.
 
         Latents that never fire are never matched, filters or not, where codes are given. Inputs
@@ -84,16 +84,16 @@ class Pipeline:
         counts = _counts(a, b)
         s = np.asarray(self._score(a, b, counts))
         evidence = Evidence(s, a, b, counts)
-        kept_a, kept_b, of_latents = filter_latents(self.filters, evidence)
+        alive_a, alive_b, of_latents = filter_latents(self.filters, evidence)
         if counts is not None:
-            kept_a &= np.asarray(counts.alive_a)
-            kept_b &= np.asarray(counts.alive_b)
-        matching = solve(self.solver, s, self.threshold, kept_a, kept_b, **self.solver_options)
+            alive_a &= np.asarray(counts.alive_a)
+            alive_b &= np.asarray(counts.alive_b)
+        matching = solve(self.solver, s, self.threshold, alive_a, alive_b, **self.solver_options)
         # rivals that were left out are no rivals
-        among_kept = np.where(kept_a[:, None] & kept_b[None, :], s, np.nan)
-        evidence = dataclasses.replace(evidence, s=among_kept)
+        among_alive = np.where(alive_a[:, None] & alive_b[None, :], s, np.nan)
+        evidence = dataclasses.replace(evidence, s=among_alive)
         matching, of_pairs = filter_pairs(self.filters, evidence, matching)
-        return Found(matching, (*of_latents, *of_pairs), evidence)
+        return PipelineResult(matching, (*of_latents, *of_pairs), evidence)
 
     def unfiltered(self) -> Pipeline:
         """This pipeline without threshold and filters of pairs: what levels are set on."""
@@ -115,20 +115,22 @@ def null_pairs(
     `{"null_scores": [M0], "null_firings": [M0]}`, pooled over the keys: the options of the filters
     `null_quantile` and `fdr`. Threshold and filters of pairs are left out, filters of latents act.
     """
+    # Filters that are set by this null must not act in it, nor a threshold cut off the scores that
+    # set them. Filters of latents do act: they decide who competes.
     bare = pipeline.unfiltered()
-    found_scores, firings = [], []
+    null_scores, null_firings = [], []
     for key in keys:
         run = bare.run(a, nulls[null](key, b))
         m = run.matching
         valid = np.asarray(m.valid)
         row, col = np.asarray(m.row)[valid], np.asarray(m.col)[valid]
         fired_a, fired_b = run.evidence.firings
-        found_scores.append(np.asarray(m.score)[valid])
-        firings.append(np.minimum(fired_a[row], fired_b[col]))
-    require(bool(found_scores), "null_pairs needs at least one key.")
+        null_scores.append(np.asarray(m.score)[valid])
+        null_firings.append(np.minimum(fired_a[row], fired_b[col]))
+    require(bool(null_scores), "null_pairs needs at least one key.")
     return {
-        "null_scores": np.concatenate(found_scores),
-        "null_firings": np.concatenate(firings),
+        "null_scores": np.concatenate(null_scores),
+        "null_firings": np.concatenate(null_firings),
     }
 
 

@@ -165,9 +165,10 @@ def _start(s: np.ndarray | None, n: int) -> np.ndarray:
     full[: s.shape[0], : s.shape[1]] = s
     pairs = solve("assignment", full)
     row, col = pairs.row[pairs.valid], pairs.col[pairs.valid]
-    rest = [np.setdiff1d(np.arange(n), used) for used in (row, col)]
+    unused = [np.setdiff1d(np.arange(n), used) for used in (row, col)]
     permutation = np.zeros((n, n))
-    permutation[np.concatenate([row, rest[0]]), np.concatenate([col, rest[1]])] = 1.0
+    permutation[np.concatenate([row, unused[0]]), np.concatenate([col, unused[1]])] = 1.0
+    # as FAQ's own random starts: halfway between the barycentre and a permutation
     return (flat + permutation) / 2
 
 

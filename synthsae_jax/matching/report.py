@@ -70,8 +70,8 @@ def match_report(
     wrong = tracked & (pair_a != pair_b)
     neither = (pair_a < 0) & (pair_b < 0)
 
-    found_a, found_b = (np.unique(t[t >= 0]) for t in (truth_a, truth_b))
-    both = np.intersect1d(found_a, found_b, assume_unique=True)
+    features_a, features_b = (np.unique(t[t >= 0]) for t in (truth_a, truth_b))
+    both = np.intersect1d(features_a, features_b, assume_unique=True)
     n_true = largest_true_matching(truth_a, truth_b)
     smaller = min(alive_a.sum(), alive_b.sum())
 
@@ -84,8 +84,8 @@ def match_report(
         "n_matched": n,
         "n_alive_a": alive_a.sum(),
         "n_alive_b": alive_b.sum(),
-        "n_tracked_a": found_a.size,
-        "n_tracked_b": found_b.size,
+        "n_tracked_a": features_a.size,
+        "n_tracked_b": features_b.size,
         "n_tracked_both": both.size,
         "precision": precision,
         "recall": recall,
@@ -107,7 +107,7 @@ def match_report(
         "observed_universality": observed,
         "true_universality": true,
         "metric_bias": observed - true,
-        **_sharing(presence, found_a, found_b, both, rates),
+        **_sharing(presence, features_a, features_b, both, rates),
         **_stability(((truth_a, alive_a, row), (truth_b, alive_b, col))),
         **_detection(best_a, truth_a, presence),
     }
@@ -222,10 +222,10 @@ def _detection(best_a: Any, truth_a: np.ndarray, presence: Presence | None) -> d
 
 
 def _presence(present_a: Any, present_b: Any) -> Presence | None:
-    known = [np.asarray(p, bool) for p in (present_a, present_b) if p is not None]
-    if not known:
+    stated = [np.asarray(p, bool) for p in (present_a, present_b) if p is not None]
+    if not stated:
         return None
-    everything = np.ones(known[0].shape, bool)
+    everything = np.ones(stated[0].shape, bool)
     a, b = (everything if p is None else np.asarray(p, bool) for p in (present_a, present_b))
     require(
         a.ndim == 1 and a.shape == b.shape,
@@ -236,8 +236,8 @@ def _presence(present_a: Any, present_b: Any) -> Presence | None:
 
 def _sharing(
     presence: Presence | None,
-    found_a: np.ndarray,
-    found_b: np.ndarray,
+    features_a: np.ndarray,
+    features_b: np.ndarray,
     both: np.ndarray,
     rates: Any,
 ) -> dict[str, float]:
@@ -253,7 +253,7 @@ def _sharing(
             rates.shape == a.shape,
             f"rates must be [{a.size}], one per feature; given shape {rates.shape}.",
         )
-    in_a, in_b = np.isin(shared, found_a), np.isin(shared, found_b)
+    in_a, in_b = np.isin(shared, features_a), np.isin(shared, features_b)
     n = shared.size
     values = (
         _ratio(both.size, n),

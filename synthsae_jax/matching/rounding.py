@@ -68,8 +68,8 @@ def by_partial_transport(
     allowed = jnp.isfinite(s)
     stays_a = _shares(weight_a, allowed.any(1)) - plan.mass.sum(1)
     stays_b = _shares(weight_b, allowed.any(0)) - plan.mass.sum(0)
-    given = plan.mass[row, col]
-    return row, col, mutual & (given > stays_a[row]) & (given > stays_b[col])
+    pair_mass = plan.mass[row, col]
+    return row, col, mutual & (pair_mass > stays_a[row]) & (pair_mass > stays_b[col])
 
 
 @solvers.register(
@@ -90,6 +90,7 @@ def by_soft_matching(s: np.ndarray) -> Candidates:
 
 
 def _mutual(mass: Array) -> Candidates:
+    # Pairs without mass are ties at 0, which mutual nearest would give to the lowest index.
     return mutual_nearest(jnp.where(mass > 0, mass, -jnp.inf))
 
 

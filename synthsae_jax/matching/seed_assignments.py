@@ -32,28 +32,28 @@ class Assignments:
 
     def both_ways(self, kind: str) -> dict[Pair, np.ndarray]:
         """The assignments of a kind in both directions, `[i, j]` and its inverse `[j, i]`."""
-        found = dict(getattr(self, kind))
-        for (i, j), there in list(found.items()):
-            back = np.empty_like(there)
-            back[there] = np.arange(self.width, dtype=there.dtype)
-            found[j, i] = back
-        return found
+        assignments = dict(getattr(self, kind))
+        for (i, j), forward in list(assignments.items()):
+            backward = np.empty_like(forward)
+            backward[forward] = np.arange(self.width, dtype=forward.dtype)
+            assignments[j, i] = backward
+        return assignments
 
     @property
     def triples(self) -> list[tuple[int, int, int]]:
         """Triples i < j < k of seeds of which all three pairs are there."""
-        known = self.decoder.keys()
+        pairs = self.decoder.keys()
         return [
             (i, j, k)
             for i, j, k in itertools.combinations(self.seeds, 3)
-            if {(i, j), (j, k), (i, k)} <= known
+            if {(i, j), (j, k), (i, k)} <= pairs
         ]
 
     @property
     def complete(self) -> tuple[int, ...]:
         """Seeds whose pairs with all others are there."""
-        known = self.decoder.keys()
-        met = lambda s: all((min(s, t), max(s, t)) in known for t in self.seeds if t != s)
+        pairs = self.decoder.keys()
+        met = lambda s: all((min(s, t), max(s, t)) in pairs for t in self.seeds if t != s)
         return tuple(s for s in self.seeds if met(s))
 
 

@@ -127,6 +127,8 @@ def _refit(
     dot = np.einsum("nkd,nd->nk", atoms, target)
     weights, share = np.zeros((n, k)), np.ones(n)
     for number in range(1, k + 1):
+        # At most 31 subsets (`size` is at most 5), which is exact; active-set methods decide row by
+        # row and would not run over a whole chunk at once.
         for subset in itertools.combinations(range(k), number):
             index = list(subset)
             # a hair on the diagonal: two copies of one row have no unique weights

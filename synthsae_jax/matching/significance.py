@@ -90,8 +90,8 @@ def null_values(
     """The statistic in each draw of a null, float64 `[R, ...]`; arguments as in `significance`."""
     require(draws > 1, f"a null needs more than one draw; given draws={draws}.")
     drawn = nulls[null] if isinstance(null, str) else null
-    both_known = all(isinstance(s, SideInputs) and s.latents is not None for s in (a, b))
-    if getattr(drawn, "by_activity", False) and both_known and b.token_bins is None:
+    both_codes = all(isinstance(s, SideInputs) and s.latents is not None for s in (a, b))
+    if getattr(drawn, "by_activity", False) and both_codes and b.token_bins is None:
         a, b = with_token_bins(a, b)
     count, sides = _draws(drawn, b, key, draws)
     values = []
@@ -130,8 +130,8 @@ def judge_draws(
     )
     is_defined = ~np.isnan(null)
     defined = is_defined.sum(0)
-    known = ~np.isnan(observed) & (defined > 0)
-    only = lambda values: np.where(known, values, np.nan)
+    judged = ~np.isnan(observed) & (defined > 0)
+    only = lambda values: np.where(judged, values, np.nan)
     p = only((1 + (null >= observed).sum(0)) / (1 + defined))
     mean, sd, high = _moments(null)
     top = np.broadcast_to(np.nan if ceiling is None else np.asarray(ceiling, float), mean.shape)
@@ -151,7 +151,7 @@ def judge_draws(
         calibrated=calibrated[()],
         null=null,
         defined=defined[()],
-        reasons=_reasons(known, observed, sd, z, effect, calibrated, ceiling, top > mean),
+        reasons=_reasons(judged, observed, sd, z, effect, calibrated, ceiling, top > mean),
     )
 
 
@@ -164,9 +164,9 @@ def benjamini_hochberg(p: Any) -> np.ndarray:
     p = np.asarray(p, np.float64)
     if p.size == 0:
         return p
-    known = np.isfinite(p)
-    adjusted = false_discovery_control(np.where(known, p, 1.0).ravel()).reshape(p.shape)
-    return np.where(known, adjusted, np.nan)
+    defined = np.isfinite(p)
+    adjusted = false_discovery_control(np.where(defined, p, 1.0).ravel()).reshape(p.shape)
+    return np.where(defined, adjusted, np.nan)
 
 
 def _draws(null: Any, b: Any, key: Array, draws: int) -> tuple[int, Iterator[Any]]:
@@ -212,6 +212,7 @@ def _family_p(observed: np.ndarray, null: np.ndarray, family: str) -> np.ndarray
         spread = np.sqrt(np.nansum((finite - mean) ** 2, 0) / np.maximum(count, 1))
         # an entry that never varies says nothing; -inf stays the lowest
         values = np.where(np.isinf(values), values, _quotient(finite - mean, spread, 0.0))
+    # Undefined entries do not take part in the largest of a draw, whose number of draws stays R.
     values = np.where(np.isnan(values), -np.inf, values)
     largest = values[1:].max(1, initial=-np.inf)
     p = (1 + (largest[:, None] >= values[0]).sum(0)) / (1 + len(null))
@@ -224,7 +225,7 @@ def _quotient(x: np.ndarray, y: np.ndarray, otherwise: float = np.nan) -> np.nda
     return np.where(fine, np.where(fine, x, 0.0) / np.where(fine, y, 1.0), otherwise)
 
 
-def _reasons(known, observed, sd, z, effect, calibrated, ceiling, below_ceiling) -> dict[str, str]:
+def _reasons(judged, observed, sd, z, effect, calibrated, ceiling, below_ceiling) -> dict[str, str]:
     """Why which field is NaN, in one line each; for arrays with the number of entries."""
     reasons: dict[str, str] = {}
 
@@ -234,14 +235,14 @@ def _reasons(known, observed, sd, z, effect, calibrated, ceiling, below_ceiling)
             reasons[field] = share + why
 
     add("p", np.isnan(observed), "the statistic is undefined for what was observed")
-    add("p", ~known, "the statistic is undefined in every draw of the null")
-    add("z", known & (sd == 0), "the null does not vary")
-    add("z", known & np.isnan(z), "the null has one draw, or one that is infinite")
+    add("p", ~judged, "the statistic is undefined in every draw of the null")
+    add("z", judged & (sd == 0), "the null does not vary")
+    add("z", judged & np.isnan(z), "the null has one draw, or one that is infinite")
     if ceiling is None:
-        add("effect", known, "no ceiling is given")
+        add("effect", judged, "no ceiling is given")
         return reasons
-    add("effect", known & ~below_ceiling, "the ceiling is not above the null's mean")
-    add("effect", known & np.isnan(effect), "the statistic is infinite")
-    short = known & np.isnan(calibrated) & ~np.isnan(effect)
+    add("effect", judged & ~below_ceiling, "the ceiling is not above the null's mean")
+    add("effect", judged & np.isnan(effect), "the statistic is infinite")
+    short = judged & np.isnan(calibrated) & ~np.isnan(effect)
     add("calibrated", short, "the ceiling is not above the null's 95 % quantile")
     return reasons

@@ -53,32 +53,32 @@ def solve(
     """
     solver = solvers[name]
     check_options(f"solver {name!r}", solver, options)
-    here = np if solver in _on_host and isinstance(s, np.ndarray) else jnp
-    s = here.asarray(s, here.float32)
+    xp = np if solver in _on_host and isinstance(s, np.ndarray) else jnp
+    s = xp.asarray(s, xp.float32)
     require(
         s.ndim == 2 and s.size > 0, f"solve needs scores [L_a, L_b], both > 0; given {s.shape}."
     )
-    allowed = here.isfinite(s)
-    allowed &= _alive(here, "alive_a", alive_a, s.shape[0])[:, None]
-    allowed &= _alive(here, "alive_b", alive_b, s.shape[1])[None, :]
-    if here is jnp or not allowed.all():
-        s = here.where(allowed, s, here.float32(-here.inf))
+    allowed = xp.isfinite(s)
+    allowed &= _alive(xp, "alive_a", alive_a, s.shape[0])[:, None]
+    allowed &= _alive(xp, "alive_b", alive_b, s.shape[1])[None, :]
+    if xp is jnp or not allowed.all():
+        s = xp.where(allowed, s, xp.float32(-xp.inf))
     del allowed
     row, col, accepted, *gap = solver(s, **options)
 
     # What a host solver finds differs in number from call to call, and JAX would compile for each.
-    xp = np if isinstance(row, np.ndarray) else jnp
-    order = xp.lexsort((col, row))
+    xp_out = np if isinstance(row, np.ndarray) else jnp
+    order = xp_out.lexsort((col, row))
     row, col, accepted = (v[order] for v in (row, col, accepted))
-    pair_scores = xp.asarray(s)[row, col]
-    pair_scores = xp.where(xp.isfinite(pair_scores), pair_scores, xp.nan)
-    reached = ~xp.isnan(pair_scores) if threshold is None else pair_scores >= threshold
+    pair_scores = xp_out.asarray(s)[row, col]
+    pair_scores = xp_out.where(xp_out.isfinite(pair_scores), pair_scores, xp_out.nan)
+    reached = ~xp_out.isnan(pair_scores) if threshold is None else pair_scores >= threshold
     return Matching(
-        row=row.astype(xp.int32),
-        col=col.astype(xp.int32),
+        row=row.astype(xp_out.int32),
+        col=col.astype(xp_out.int32),
         score=pair_scores,
         valid=accepted & reached,
-        gap=xp.asarray(gap[0], xp.float32) if gap else None,
+        gap=xp_out.asarray(gap[0], xp_out.float32) if gap else None,
     )
 
 

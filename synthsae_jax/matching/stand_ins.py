@@ -24,16 +24,16 @@ def _register(name: str, label: str, what: str, needs: str, chance: str = "") ->
     """Register a null whose draws are `side.stand_ins[name]`; `needs` says what they are."""
 
     def nth(side: SideInputs, i: int) -> SideInputs:
-        return _given(side)[i]
+        return stand_ins_of(side)[i]
 
     def count(side: SideInputs) -> int:
-        return len(_given(side))
+        return len(stand_ins_of(side))
 
     def draw(key: Array, side: SideInputs) -> SideInputs:
         """One of the stand-ins at random. On the host."""
         return nth(side, int(jax.random.randint(key, (), 0, count(side))))
 
-    def _given(side: SideInputs) -> tuple[SideInputs, ...]:
+    def stand_ins_of(side: SideInputs) -> tuple[SideInputs, ...]:
         stand_ins = tuple((side.stand_ins or {}).get(name, ()))
         require(
             bool(stand_ins),

@@ -91,6 +91,7 @@ def _activity(codes: Array | spmatrix) -> _Activity:
     else:
         sizes = jnp.abs(jnp.asarray(codes))
         amount, fires = sizes.sum(1), (sizes != 0).sum(1)
+        # 1e-30: a side without any firing has loudness 0, which every silent latent would reach.
         loud = (sizes >= jnp.maximum(_loud(amount, fires), 1e-30)).sum(1)
     fires, loud, amount = (jnp.asarray(v) for v in (fires, loud, amount))
     even = fires.std() < EVEN * fires.mean()

@@ -18,6 +18,8 @@ Array = jax.Array
 
 # A term that adds less than this correlation with what is left is rounding, not a feature.
 _LEAST_GAIN = 1e-3
+# Of coordinate descent. With features that correlate up to .9 four weights settle to 1e-7; at .99
+# some are still off by .1.
 _SWEEPS = 100
 _PRECISE = jax.lax.Precision.HIGHEST
 
@@ -109,10 +111,14 @@ def _non_negative(target: Array, among: Array, filled: Array) -> Array:
 
     def step(t: int, weights: Array) -> Array:
         j = t % terms
+        # A feature that never varies has correlation 0 with itself; its weight stays 0 and not 0 /
+        # 0.
         variance = jnp.maximum(among[j, j], _LEAST_GAIN)
         explained = jnp.dot(weights, among[j], precision=_PRECISE)
-        rest = target[j] - explained + weights[j] * among[j, j]
-        return weights.at[j].set(jnp.where(filled[j], jnp.maximum(rest, 0.0) / variance, 0.0))
+        unexplained = target[j] - explained + weights[j] * among[j, j]
+        return weights.at[j].set(
+            jnp.where(filled[j], jnp.maximum(unexplained, 0.0) / variance, 0.0)
+        )
 
     return jax.lax.fori_loop(0, terms * _SWEEPS, step, jnp.zeros(terms))
 

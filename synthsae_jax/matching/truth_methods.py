@@ -231,6 +231,8 @@ def geometric_chance(n_features: int, dim: int) -> tuple[float, float]:
         n_features >= 1 and dim >= 2,
         f"geometric_chance needs F >= 1 and D >= 2; given {n_features} and {dim}.",
     )
+    # Midpoints of equal probability: mean and sd by quantiles, without a density that peaks ever
+    # more sharply as F grows.
     levels = (np.arange(4096) + 0.5) / 4096
     half = (dim - 1) / 2
     # the upper tail, since u^(1/F) next to 1 has no digits left

@@ -34,8 +34,8 @@ class TruthSweep:
     def of(self, method: str, threshold: float) -> np.ndarray:
         """The map of one setting, int32 `[L]`."""
         if (method, threshold) not in self.settings:
-            known = ", ".join(f"({m}, {t})" for m, t in self.settings)
-            raise ConfigError(f"No truth map at ({method}, {threshold}). Known: {known}.")
+            settings = ", ".join(f"({m}, {t})" for m, t in self.settings)
+            raise ConfigError(f"No truth map at ({method}, {threshold}). Known: {settings}.")
         return self.maps[self.settings.index((method, threshold))]
 
 
@@ -97,8 +97,8 @@ def bands(values: Mapping[str, np.ndarray]) -> dict[str, Band]:
     """The band of each quantity over its settings; NaN ends where no setting defines it."""
 
     def band(v: np.ndarray) -> Band:
-        known = np.asarray(v, np.float64)[np.isfinite(v)]
-        ends = (known.min(), known.max()) if known.size else (math.nan, math.nan)
-        return Band(float(ends[0]), float(ends[1]), int(np.size(v) - known.size))
+        defined = np.asarray(v, np.float64)[np.isfinite(v)]
+        ends = (defined.min(), defined.max()) if defined.size else (math.nan, math.nan)
+        return Band(float(ends[0]), float(ends[1]), int(np.size(v) - defined.size))
 
     return {name: band(v) for name, v in values.items()}

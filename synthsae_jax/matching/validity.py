@@ -170,8 +170,8 @@ def _paired(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
         a.ndim == 1 and a.shape == b.shape,
         f"a validity test needs two columns alike [n]; given {a.shape} and {b.shape}.",
     )
-    known = np.isfinite(a) & np.isfinite(b)
-    return a[known], b[known]
+    defined = np.isfinite(a) & np.isfinite(b)
+    return a[defined], b[defined]
 
 
 def _kinds(positive: Any, negative: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from synthsae_jax.matching import Matching, Pipeline, SideInputs
 from synthsae_jax.matching.filters import Removed
-from synthsae_jax.matching.pipeline import Found
+from synthsae_jax.matching.pipeline import PipelineResult
 from synthsae_jax.matching.significance import Significance
 from synthsae_jax.registry import Explanation, Registry
 
@@ -93,7 +93,7 @@ class View:
     b: SideInputs
     context: Context
     pipeline: Pipeline
-    found: Found
+    found: PipelineResult
     alive: tuple[np.ndarray, np.ndarray]  # bool [L_a], [L_b]; all True where codes are not given
 
     @cached_property
