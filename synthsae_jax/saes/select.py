@@ -2,7 +2,8 @@
 
 `lax.top_k` needs k as a shape and sorts; here k is a number in the trace, so that runs with
 different k share one program. Floats are mapped to integers in the same order, and the k-th
-largest integer is built bit by bit from the top: 32 passes that only count, exact to the last bit.
+largest integer is built from the top, two bits a pass: 16 passes that only count, exact to the last
+bit.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ Array = jax.Array
 
 _LOWEST = -(2**31)
 _BITS = 32
+# Two bits a pass take three counts. One bit takes 32 passes; three bits take seven counts, which no
+# longer fit the registers: at 524,288 keys on a CPU 14 ms, against 1 ms for two bits.
+_BITS_A_PASS = 2
 
 
 def kth_largest(x: Array, k: Array | int) -> Array:
@@ -74,20 +78,32 @@ def _flip(bits: Array) -> Array:
     return jnp.where(bits < 0, bits ^ jnp.int32(0x7FFFFFFF), bits)
 
 
-def _count(mask: Array) -> Array:
-    return jnp.sum(mask, axis=-1, dtype=jnp.int32)
+def _counts(*masks: Array) -> tuple[Array, ...]:
+    """How many are marked along the last axis of each mask, int32.
+
+    Counted together, in one reduction of several values: on a CPU that compiles to vector
+    instructions, where the plain sum of a row is taken one by one (524,288 keys: 66 us for four
+    counts, 168 us for one).
+    """
+    zeros = (jnp.zeros((), jnp.int32),) * len(masks)
+    ones = tuple(mask.astype(jnp.int32) for mask in masks)
+    add = lambda totals, more: tuple(a + b for a, b in zip(totals, more, strict=True))
+    return tuple(lax.reduce(ones, zeros, add, (masks[0].ndim - 1,)))
 
 
 def kth_key(keys: Array, k: Array | int) -> Array:
     """The largest key that at least k keys of the last axis reach, k clipped to 1..n."""
     k = jnp.clip(k, 1, keys.shape[-1])
 
-    def next_bit(i, reached):
-        # xor sets the bit; for the sign bit it goes from the lowest integer to 0
-        candidate = reached ^ (jnp.int32(1) << (_BITS - 1 - i))
-        return jnp.where(_count(keys >= candidate[..., None]) >= k, candidate, reached)
+    def next_bits(i, reached):
+        # from the lowest integer upwards, so that the sign bit is one like any other; sums wrap
+        unit = jnp.int32(1) << (_BITS - _BITS_A_PASS * (i + 1))
+        candidates = [reached + unit * j for j in range(1, 1 << _BITS_A_PASS)]
+        counts = _counts(*(keys >= candidate[..., None] for candidate in candidates))
+        return reached + unit * sum((count >= k).astype(jnp.int32) for count in counts)
 
-    return lax.fori_loop(0, _BITS, next_bit, jnp.full(keys.shape[:-1], _LOWEST, jnp.int32))
+    start = jnp.full(keys.shape[:-1], _LOWEST, jnp.int32)
+    return lax.fori_loop(0, _BITS // _BITS_A_PASS, next_bits, start)
 
 
 def rank_mask(keys: Array, k: Array | int, ignore_up_to: int) -> Array:
@@ -100,14 +116,16 @@ def rank_mask(keys: Array, k: Array | int, ignore_up_to: int) -> Array:
     kth = kth_key(keys, k)
     above = keys > kth[..., None]
     tied = keys == kth[..., None]
-    spare = k - _count(above)
-    crowded = (_count(tied) > spare) & (kth > ignore_up_to) & (k > 0)
+    n_above, n_tied = _counts(above, tied)
+    spare = k - n_above
+    crowded = (n_tied > spare) & (kth > ignore_up_to) & (k > 0)
     position = jnp.arange(n, dtype=jnp.int32).reshape((1,) * (keys.ndim - 1) + (n,))
 
     def settle(spare):
         def next_bit(i, end):
             candidate = end | (jnp.int32(1) << (n.bit_length() - 1 - i))
-            fits = _count(tied & (position < candidate[..., None])) <= spare
+            (before,) = _counts(tied & (position < candidate[..., None]))
+            fits = before <= spare
             return jnp.where(fits, candidate, end)
 
         return lax.fori_loop(0, n.bit_length(), next_bit, jnp.zeros(kth.shape, jnp.int32))
