@@ -13,6 +13,7 @@ from jax.scipy.special import ndtri
 
 Array = jax.Array
 
+# rotation distances and key-schedule constant of threefry-2x32 (Salmon et al. 2011)
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
@@ -48,6 +49,6 @@ def uniform(word: Array) -> Array:
 
 def below(word: Array, probability: Array) -> Array:
     """True with this probability: compares all 32 bits, so rare events keep their rate."""
-    # 2^32 does not fit; a probability of 1 is answered apart
+    # 2^32 does not fit, and 2^32 - 256 is the float32 below it; probability 1 is answered apart
     scaled = jnp.minimum(probability * 2.0**32, 2.0**32 - 256).astype(jnp.uint32)
     return (word < scaled) | (probability >= 1.0)

@@ -173,6 +173,7 @@ def assemble(
         residual=_float32(copula.residual),
         cholesky=_float32(copula.cholesky),
         forest=forest,
+        # raw words: a typed key is neither a numpy array nor stored in a file
         geometry_key=jax.random.key_data(geometry_key),
         shared_factors=jnp.asarray(True),
         slots=(0,) * n_slots,

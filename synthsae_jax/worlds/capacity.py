@@ -40,6 +40,8 @@ def pilot_slots(world: World) -> tuple[int, ...]:
         if (most <= np.array(slots)).all():
             wanted = np.maximum(1.25 * most, mean + 1.7 * (most - mean) + 3)
             return tuple(_round_up(w) for w in np.minimum(wanted, _limits(world)))
+        # What overflows is cut, and so is all that hangs from it: counts are right only once all
+        # fit.
         slots = tuple(2 * s for s in slots)
 
 
@@ -103,6 +105,8 @@ def _generous(world: World) -> tuple[int, ...]:
     roots, free = np.asarray(forest.roots), np.asarray(forest.free)
     expected_roots = probabilities[roots].sum()
     expected_tops = expected_roots + probabilities[free].sum()
+    # A byte that ties with a feature's edge leaves it open, so one feature in 256 is a candidate
+    # that does not fire.
     coarse_misses = (roots.size + free.size) / 256
     level = max(2 * _spread(expected_roots), _spread(_largest_burst(forest, probabilities)))
     levels = [level] * world.levels

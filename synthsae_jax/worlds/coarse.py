@@ -17,7 +17,7 @@ from synthsae_jax.worlds.compact import WORD
 from synthsae_jax.worlds.records import World
 
 Array = jax.Array
-Test = Callable[[Array, slice], Array]  # bytes [n, W] of these places -> may fire, bool [n, W]
+Test = Callable[[Array, slice], Array]  # bytes [n, W] of these positions -> may fire, bool [n, W]
 _PER_BLOCK = 8  # bytes in one block of two words
 _EXACT = jax.lax.Precision.HIGHEST  # an accelerator's shortcuts would move the firing edges
 _LOGISTIC = 1.5976, 0.07056  # Phi(z) = 1 / (1 + exp(-1.5976 z - .07056 z^3)) within 1.4e-4
@@ -34,7 +34,7 @@ def top_features(world: World) -> Array:
 def candidates(key: Array, world: World, factors: Array) -> Array:
     """Who among `top_features` may fire, given each token's copula state: packed uint32 [n, W].
 
-    Place i is bit i % 32 of word i // 32.
+    Position i is bit i % 32 of word i // 32.
     """
     ids = top_features(world)
     n, n_words = factors.shape[0], -(-ids.shape[0] // WORD)
@@ -44,26 +44,26 @@ def candidates(key: Array, world: World, factors: Array) -> Array:
     may_fire = _test(world, factors, ids)
     token = jnp.arange(n, dtype=jnp.uint32)[:, None]
     word = jnp.arange(n_words, dtype=jnp.uint32)[None]
-    found = jnp.zeros((n, n_words), jnp.uint32)
+    packed = jnp.zeros((n, n_words), jnp.uint32)
     for block in range(WORD // _PER_BLOCK):
         pair = bits.words(key, token, WORD // _PER_BLOCK * word + block)
-        for place in range(_PER_BLOCK):
-            bit = _PER_BLOCK * block + place
-            byte = (pair[place // 4] >> (8 * (place % 4))) & 255
+        for lane in range(_PER_BLOCK):
+            bit = _PER_BLOCK * block + lane
+            byte = (pair[lane // 4] >> (8 * (lane % 4))) & 255
             where = slice(bit * n_words, (bit + 1) * n_words)
-            found |= may_fire(byte, where).astype(jnp.uint32) << bit
-    return found
+            packed |= may_fire(byte, where).astype(jnp.uint32) << bit
+    return packed
 
 
-def coarse_byte(key: Array, token: Array, place: Array) -> Array:
-    """The byte that `candidates` read for these (token, place) pairs, uint32."""
-    first, second = bits.words(key, token, place // _PER_BLOCK)
-    half = jnp.where(place % _PER_BLOCK < 4, first, second)
-    return (half >> (8 * (place % 4)).astype(jnp.uint32)) & 255
+def coarse_byte(key: Array, token: Array, position: Array) -> Array:
+    """The byte that `candidates` read for these (token, position) pairs, uint32."""
+    first, second = bits.words(key, token, position // _PER_BLOCK)
+    half = jnp.where(position % _PER_BLOCK < 4, first, second)
+    return (half >> (8 * (position % 4)).astype(jnp.uint32)) & 255
 
 
 def _test(world: World, factors: Array, ids: Array) -> Test:
-    """The test of a byte for these features; a place is an index into `ids` (F: nobody)."""
+    """The test of a byte for these features; a position is an index into `ids` (F: nobody)."""
     real = ids < world.n_base
     ids = jnp.minimum(ids, world.n_base - 1)
     if world.cholesky.shape[-1]:

@@ -75,7 +75,8 @@ def densify(codes: Codes, n_features: int) -> Array:
 def _sum_of_rows(rows: Array, start: Array, ids: Array, weights: Array) -> Array:
     """`start + sum_k weight_k row_k` for each token, [n, D], slot by slot.
 
-    Some slots at a time, so that those which no token fills are passed over.
+    Some slots at a time, so that those which no token fills are passed over; all at once would hold
+    [n, K, D].
     """
     n, n_slots = ids.shape
     padding = ((0, 0), (0, -n_slots % _PIECE))

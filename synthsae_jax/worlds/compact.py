@@ -23,7 +23,7 @@ class Marks(NamedTuple):
         """Set positions of each row, int32 [n]."""
         return self.ends[:, -1]
 
-    def place(self, row: Array, rank: Array) -> Array:
+    def position(self, row: Array, rank: Array) -> Array:
         """Position of the `rank`-th (from 0) set entry of a row, for any pairs of the two.
 
         Meaningless, but within the words, where a row has fewer.
@@ -47,9 +47,9 @@ def pack(mask: Array) -> Array:
     n, size = mask.shape
     n_words = -(-size // WORD)
     padded = jnp.pad(mask, ((0, 0), (0, n_words * WORD - size)))
-    place = jnp.uint32(1) << jnp.arange(WORD, dtype=jnp.uint32)
+    bit = jnp.uint32(1) << jnp.arange(WORD, dtype=jnp.uint32)
     return jnp.sum(
-        jnp.where(padded.reshape(n, n_words, WORD), place, jnp.uint32(0)),
+        jnp.where(padded.reshape(n, n_words, WORD), bit, jnp.uint32(0)),
         axis=-1,
         dtype=jnp.uint32,
     )
@@ -62,10 +62,10 @@ def compact(mask: Array, slots: int) -> tuple[Array, Array]:
     is packed into words first, so the work is bound by reading it once, not by the slots.
     """
     n, size = mask.shape
-    found = marks(pack(mask))
+    marked = marks(pack(mask))
     rank = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32), (n, slots))
-    position = found.place(jnp.arange(n, dtype=jnp.int32)[:, None], rank)
-    return jnp.where(rank < found.count[:, None], position, size), found.count
+    position = marked.position(jnp.arange(n, dtype=jnp.int32)[:, None], rank)
+    return jnp.where(rank < marked.count[:, None], position, size), marked.count
 
 
 def first_above(value: Callable[[Array], Array], size: int, rank: Array) -> Array:

@@ -111,6 +111,8 @@ def _solve(steps: Plan, copula: Copula, base: np.ndarray, positive: np.ndarray) 
                     n_iterations=n_iterations,
                 )
                 won *= weight[:, None]
+                # Relative to the parent's rate, which is nearer than the points' own average of it,
+                # as in `rates`.
                 rates[team] = rate_above[:, None] * won.mean(axis=-1)
                 inner = row[team] >= 0
                 active[row[team[inner]]] = won[inner]
@@ -141,8 +143,8 @@ def _solve_teams(
     for iteration in range(n_iterations + 1):
         fired = copula.fires(team[at], threshold[at], pull[at])
         won[at] = wins(fired * positive[at][..., None])
-        here = weight[at][:, None]
-        chance, got = (fired * here).mean(axis=-1), (won[at] * here).mean(axis=-1)
+        parent_weight = weight[at][:, None]
+        chance, got = (fired * parent_weight).mean(axis=-1), (won[at] * parent_weight).mean(axis=-1)
         want = target[at]
         close = np.abs(got - want) <= _CLOSE * want
         stuck = (chance >= _NEARLY) & (got <= want)
@@ -150,6 +152,8 @@ def _solve_teams(
         if iteration == n_iterations or not moving.any():
             break
         wanted = _corrected(chance * positive[at], got, want)
+        # In units of the Gaussian: without a copula that is the whole way in one step, with one
+        # most of it.
         step = ndtri(_inside(_ratio(wanted, positive[at]))) - ndtri(_inside(chance))
         threshold[at[moving]] -= step[moving]
         at = at[moving]
@@ -169,6 +173,7 @@ def _corrected(value: np.ndarray, got: np.ndarray, want: np.ndarray) -> np.ndarr
     all_got, all_want = got.sum(axis=-1, keepdims=True), want.sum(axis=-1, keepdims=True)
     grow = np.log1p(-_inside(all_want)) / np.log1p(-_inside(all_got))
     part = _ratio(want, got) * _ratio(all_got, all_want)
+    # Tenfold at most: far from the solution a rival's part of the wins is not its part of lambda.
     return -np.expm1(-each * np.clip(grow * part, 0.1, 10.0))
 
 

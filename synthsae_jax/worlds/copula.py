@@ -37,8 +37,10 @@ class Copula:
         copula plain draws of all Gaussians [n, F].
         """
         if self.dense:
-            own = np.random.default_rng(_SOBOL_SEED).standard_normal((n, self.cholesky.shape[0]))
-            return own @ self.cholesky.T
+            gaussians = np.random.default_rng(_SOBOL_SEED).standard_normal(
+                (n, self.cholesky.shape[0])
+            )
+            return gaussians @ self.cholesky.T
         rank = self.factor.shape[1]
         if rank == 0:
             return np.zeros((1, 0))
@@ -49,6 +51,7 @@ class Copula:
         else:
             sequence = qmc.Sobol(rank, scramble=True, rng=rng).random_base2(half)
             draws = ndtri(sequence * (1 - 2.0**-30) + 2.0**-31)  # never 0 or 1
+        # With each point its negative: odd moments of the factors are then exactly 0.
         return np.concatenate([draws, -draws])
 
     def pull(self, ids: np.ndarray, states: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from synthsae_jax.worlds.copula import Copula, independent
 from synthsae_jax.worlds.law_base import check_numbers
 from synthsae_jax.worlds.torch_stream import TorchStream
 
-_LEAST_RESIDUAL = 0.01
-_LEAST_EIGENVALUE = 1e-6
+_LEAST_RESIDUAL = 0.01  # SAELens' floor on a feature's own variance
+_LEAST_EIGENVALUE = 1e-6  # SAELens' repair clips there
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class LowRank:
     def copula(self, n_features: int, seed: int) -> Copula:
         """SAELens' factors for this seed on a CPU. Rows that leave less than .01 are shortened."""
         draws = TorchStream(seed).randn(n_features, self.rank)
+        # Scaled in float32, as SAELens does: in float64 the last bits would be other ones.
         factor = (draws * np.float32(self.scale)).astype(np.float64)
         squared = (factor**2).sum(axis=1)
         long = 1 - squared < _LEAST_RESIDUAL

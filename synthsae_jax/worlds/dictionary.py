@@ -133,6 +133,7 @@ def gram_correlation(a: Array, b: Array, present: Array | None = None) -> Array:
     pairs = n * (n - 1)
 
     def cross(x: Array, y: Array) -> Array:
+        # less the n diagonal entries, which are 1 each
         return jnp.sum(jnp.matmul(x.T, y, precision=_EXACT) ** 2) - n
 
     def mean(x: Array) -> Array:

@@ -97,6 +97,7 @@ def init_family(
     """The family of a plain world; each member has an instance key of its own."""
     registry = twin(world)
     a = dataclasses.replace(config, sharing=1.0, rotate=False, shared=1.0)
+    # Room for 999 conditions before the members of two seeds would have a key in common.
     members = [init_instance(keys.instance_key(1000 * seed), registry, a)]
     for i, condition in enumerate(conditions, start=1):
         b = dataclasses.replace(

@@ -62,30 +62,30 @@ def _in_pieces(
     starts = ends - count
 
     def evaluate(start: Array) -> Tree:
-        place = start + jnp.arange(piece, dtype=jnp.int32)
-        token = jnp.minimum(first_above(lambda i: ends[i], n, place), n - 1)
-        return function(token, jnp.clip(place - starts[token], 0, slots - 1))
+        slot = start + jnp.arange(piece, dtype=jnp.int32)
+        token = jnp.minimum(first_above(lambda i: ends[i], n, slot), n - 1)
+        return function(token, jnp.clip(slot - starts[token], 0, slots - 1))
 
     def step(carry: tuple[Array, Tree]) -> tuple[Array, Tree]:
-        start, found = carry
+        start, outputs = carry
         write = lambda into, new: jax.lax.dynamic_update_slice_in_dim(into, new, start, axis=0)
-        return start + piece, jax.tree.map(write, found, evaluate(start))
+        return start + piece, jax.tree.map(write, outputs, evaluate(start))
 
     shapes = jax.eval_shape(evaluate, jnp.int32(0))
     # one piece more than can be filled, for the end of the last one
     empty = jax.tree.map(lambda s: jnp.zeros((most + piece, *s.shape[1:]), s.dtype), shapes)
-    _, found = jax.lax.while_loop(lambda carry: carry[0] < ends[-1], step, (jnp.int32(0), empty))
+    _, outputs = jax.lax.while_loop(lambda carry: carry[0] < ends[-1], step, (jnp.int32(0), empty))
     rank = jnp.arange(slots, dtype=jnp.int32)[None]
-    place = starts[:, None] + rank
-    return jax.tree.map(lambda x: _masked(x[place], rank < count[:, None]), found)
+    slot = starts[:, None] + rank
+    return jax.tree.map(lambda x: _masked(x[slot], rank < count[:, None]), outputs)
 
 
 def _at_once(function: Callable[[Array, Array], Tree], count: Array, slots: int) -> Tree:
     n = count.shape[0]
     token, rank = jnp.divmod(jnp.arange(n * slots, dtype=jnp.int32), slots)
     filled = (rank < count[token]).reshape(n, slots)
-    found = function(token, rank)
-    return jax.tree.map(lambda x: _masked(x.reshape(n, slots, *x.shape[1:]), filled), found)
+    outputs = function(token, rank)
+    return jax.tree.map(lambda x: _masked(x.reshape(n, slots, *x.shape[1:]), filled), outputs)
 
 
 def _masked(x: Array, filled: Array) -> Array:

@@ -137,6 +137,7 @@ def grow(config: HierarchyConfig, n_features: int, seed: int | None) -> Nodes:
     exclusive = np.zeros(len(parent), bool)
     chosen = int(len(eligible) * config.mutually_exclusive_portion)
     if chosen:
+        # Of positions: the words drawn are those that SAELens spends on its list of nodes.
         exclusive[eligible[rng.sample(range(len(eligible)), chosen)]] = True
     return Nodes(
         feature=np.arange(len(parent)),
@@ -166,19 +167,19 @@ def tables(nodes: Nodes, n_features: int) -> Forest:
         group[nodes.feature[members]] = row
 
     heads = np.unique(parent[parent >= 0])
-    family = np.full(n_features + 1, len(heads))
-    family[heads] = np.arange(len(heads))
+    children_row = np.full(n_features + 1, len(heads))
+    children_row[heads] = np.arange(len(heads))
     kids = np.argsort(parent, kind="stable")[(parent < 0).sum() :]  # siblings stand together
-    row = family[parent[kids]]
+    row = children_row[parent[kids]]
     among = np.arange(len(kids)) - np.searchsorted(row, row)
     children = np.full((len(heads) + 1, among.max(initial=-1) + 1), n_features)
     children[row, among] = kids
 
     tops = np.flatnonzero(parent < 0)
-    is_head = family[tops] < len(heads)
+    is_head = children_row[tops] < len(heads)
     return Forest(
         parent=_int32(parent),
-        family=_int32(family),
+        children_row=_int32(children_row),
         children=_int32(children),
         group=_int32(group),
         scaled=jnp.asarray(scaled),

@@ -29,7 +29,7 @@ class Geometry(NamedTuple):
     gram_correlation: Array  # []
 
 
-def place(keys: InstanceKeys, world: World, config: InstanceConfig) -> Geometry:
+def init_geometry(keys: InstanceKeys, world: World, config: InstanceConfig) -> Geometry:
     """The geometry of these keys. With sharing t, `t R d + sqrt(1 - t^2) fresh` (PROTOCOL 1)."""
     cosine = correlation = jnp.float32(jnp.nan)
     present = _presence(world.replace(config=None, seed=None), config.shared)
@@ -55,19 +55,21 @@ def place(keys: InstanceKeys, world: World, config: InstanceConfig) -> Geometry:
 def second_rows(keys: InstanceKeys, world: World, config: InstanceConfig, rows: Array) -> Array:
     """A second unit direction for each of `rows`, orthogonal to it and shared as they are."""
     n = world.n_features
-    own = directions.random_rows(jax.random.fold_in(keys.directions, 3), n, config.hidden_dim)
+    second = directions.random_rows(jax.random.fold_in(keys.directions, 3), n, config.hidden_dim)
     if config.sharing > 0:
         key = jax.random.fold_in(jax.random.wrap_key_data(world.geometry_key), 4)
         reference = directions.random_rows(key, n, config.reference_dim or config.hidden_dim)
         if config.rotate:
             reference = _rotate(keys.rotation, reference, config.hidden_dim)
-        own = directions.mix(reference, own, config.sharing)
-    along = jnp.sum(own * rows, axis=-1, keepdims=True)
-    return unit_rows(own - along * rows)
+        second = directions.mix(reference, second, config.sharing)
+    along = jnp.sum(second * rows, axis=-1, keepdims=True)
+    return unit_rows(second - along * rows)
 
 
 def _reference(world: World, config: InstanceConfig) -> tuple[Array, Array]:
     """The world's reference dictionary, and which of its rows stand for a feature."""
+    # What is folded into a world's geometry key: 0 presence, 1 reference rows, 2 embedding
+    # (`structure`), 3 what toy models share (`learned`), 4 second directions.
     key = jax.random.fold_in(jax.random.wrap_key_data(world.geometry_key), 1)
     dim = config.reference_dim or config.hidden_dim
     if config.geometry != "learned":
@@ -115,8 +117,8 @@ def _draw(
 
 def _learn(key: Array, world: World, config: InstanceConfig, dim: int) -> tuple[Array, Array]:
     """Unit rows of a toy model [F_base, D], and which of them it really has."""
-    found = learn_once(key, world, dim, config.learned)
-    return unit_rows(found.rows), found.norms >= config.learned.least_norm
+    model = learn_once(key, world, dim, config.learned)
+    return unit_rows(model.rows), model.norms >= config.learned.least_norm
 
 
 # The pieces of an instance, compiled apart: each serves every config of the same shapes, which one

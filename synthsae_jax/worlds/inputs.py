@@ -39,10 +39,10 @@ def program_inputs(world: World, instance: Instance) -> tuple[World, Instance, b
     )
     if world.probabilities.ndim == 2:
         n_worlds = world.probabilities.shape[0]
-        given = instance.dictionary.shape[0] if stacked else "a single one"
+        n_instances = instance.dictionary.shape[0] if stacked else "a single one"
         require(
-            given == n_worlds,
-            f"{n_worlds} stacked worlds need as many stacked instances, got {given}.",
+            n_instances == n_worlds,
+            f"{n_worlds} stacked worlds need as many stacked instances, got {n_instances}.",
         )
     instance = bare(instance)
     if not stacked:

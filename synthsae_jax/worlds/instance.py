@@ -9,7 +9,7 @@ import numpy as np
 from synthsae_jax.errors import require
 from synthsae_jax.numerics import narrow, unit_rows
 from synthsae_jax.worlds.departures import start
-from synthsae_jax.worlds.geometry import place, second_rows
+from synthsae_jax.worlds.geometry import init_geometry, second_rows
 from synthsae_jax.worlds.instance_config import InstanceConfig, InstanceKeys, instance_keys
 from synthsae_jax.worlds.records import Instance, World
 
@@ -32,27 +32,28 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
     )
     keys = key if isinstance(key, InstanceKeys) else instance_keys(key)
     n_features = world.n_features
-    placed = place(keys, world, config)
+    geometry = init_geometry(keys, world, config)
     bias = jax.random.normal(keys.bias, (1, config.hidden_dim))
     gain_sd, rate_sd = config.magnitude_jitter, config.rate_jitter
     # the mean of exp(sd z - sd^2 / 2) is 1
     gain = jnp.exp(gain_sd * jax.random.normal(keys.gain, (n_features,)) - gain_sd**2 / 2)
+    # Rates only fall: codes can lose firings on the way to a model, and none can be added.
     thinning = jnp.exp(-jnp.abs(rate_sd * jax.random.normal(keys.rate, (n_features,))))
     instance = Instance(
-        dictionary=placed.rows,
-        present=placed.present,
+        dictionary=geometry.rows,
+        present=geometry.present,
         bias=config.bias_norm * unit_rows(bias)[0],
         keep=(1 - config.drop) * thinning,
         gain=gain,
         noise=config.noise * jnp.mean(world.mean),
-        cosine=placed.cosine,
-        gram_correlation=placed.gram_correlation,
+        cosine=geometry.cosine,
+        gram_correlation=geometry.gram_correlation,
         stream=jax.random.bits(keys.stream),
         config=config,
     )
     if config.departure is None:
         return instance
-    across = second_rows(keys, world, config, placed.rows)
+    across = second_rows(keys, world, config, geometry.rows)
     return start(config.departure, world, instance, config.strength, across)
 
 

@@ -153,14 +153,15 @@ def learn(key: Array, world: World, hidden_dim: int, config: LearnedConfig) -> L
         return ((rows, bias), state, snapshots, *rest), None
 
     rows = jax.random.normal(key_init, (world.n_base, hidden_dim))
+    # so that a row's norm, not its entries, is `init_norm` in any number of dimensions
     rows = rows * (config.init_norm / hidden_dim**0.5)
     model = rows, jnp.zeros(world.n_base)
     at = config.snapshots
     ends = jnp.array([0, *at]), jnp.array([*at, config.steps]), jnp.arange(len(at) + 1)
-    kept = jnp.zeros((len(at), *rows.shape))
-    start = model, optimizer.init(model), kept, jnp.zeros(config.steps), jnp.int32(0)
-    (model, _, kept, losses, lost), _ = jax.lax.scan(stretch, start, ends)
-    return Learned(*model, losses, kept, lost)
+    snapshots = jnp.zeros((len(at), *rows.shape))
+    start = model, optimizer.init(model), snapshots, jnp.zeros(config.steps), jnp.int32(0)
+    (model, _, snapshots, losses, lost), _ = jax.lax.scan(stretch, start, ends)
+    return Learned(*model, losses, snapshots, lost)
 
 
 def learn_dictionaries(
@@ -171,11 +172,11 @@ def learn_dictionaries(
     Seed s learns what `init_instance(keys.instance_key(s), ...)` does with geometry "learned".
     `learned_instances` makes instances of them, and of their snapshots.
     """
-    given = whole_seeds("learn_dictionaries: seeds", list(seeds))
-    require(given.ndim == 1 and given.size > 0, "learn_dictionaries needs at least one seed.")
+    checked = whole_seeds("learn_dictionaries: seeds", list(seeds))
+    require(checked.ndim == 1 and checked.size > 0, "learn_dictionaries needs at least one seed.")
     # the first of an instance's keys: `InstanceKeys.directions`
-    own = jax.vmap(lambda seed: jax.random.fold_in(keys.instance_key(seed), 0))(given)
-    learned = _learn_many(own, bare(world), hidden_dim, config)
+    model_keys = jax.vmap(lambda seed: jax.random.fold_in(keys.instance_key(seed), 0))(checked)
+    learned = _learn_many(model_keys, bare(world), hidden_dim, config)
     raise_on_lost(int(learned.lost.sum()), world, "toy model")
     return learned
 
@@ -190,24 +191,24 @@ def learn_once(key: Array, world: World, hidden_dim: int, config: LearnedConfig)
     leaves = jax.tree.leaves((jax.random.key_data(key), world))
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         return _learn_one(key, world, hidden_dim, config)
-    asked = hashlib.sha256(repr((hidden_dim, config, world.slots)).encode())
+    digest = hashlib.sha256(repr((hidden_dim, config, world.slots)).encode())
     for leaf in leaves:
-        asked.update(np.asarray(leaf).tobytes())
-    asked = asked.digest()
-    if asked not in _learned:
-        found = _learn_one(key, world, hidden_dim, config)
-        raise_on_lost(int(found.lost), world, "toy model")
-        if len(_learned) >= _MOST_KEPT:
+        digest.update(np.asarray(leaf).tobytes())
+    digest = digest.digest()
+    if digest not in _learned:
+        learned = _learn_one(key, world, hidden_dim, config)
+        raise_on_lost(int(learned.lost), world, "toy model")
+        if len(_learned) >= _MOST_MODELS:
             _learned.pop(next(iter(_learned)))
-        _learned[asked] = found
-    return _learned[asked]
+        _learned[digest] = learned
+    return _learned[digest]
 
 
-_MOST_KEPT = 8
+_MOST_MODELS = 8
 _learned: dict[bytes, Learned] = {}
 _learn_one = functools.partial(jax.jit, static_argnums=(2, 3))(learn)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _learn_many(own: Array, world: World, hidden_dim: int, config: LearnedConfig) -> Learned:
-    return jax.vmap(lambda key: learn(key, world, hidden_dim, config))(own)
+def _learn_many(model_keys: Array, world: World, hidden_dim: int, config: LearnedConfig) -> Learned:
+    return jax.vmap(lambda key: learn(key, world, hidden_dim, config))(model_keys)

@@ -53,8 +53,8 @@ class Nodes:
         anchor = np.full(len(self), -1)
         for node, parent in enumerate(self.parent):
             if parent >= 0:
-                own = self.feature[parent]
-                anchor[node] = own if own >= 0 else anchor[parent]
+                feature = self.feature[parent]
+                anchor[node] = feature if feature >= 0 else anchor[parent]
         return anchor
 
     def groups(self) -> list[np.ndarray]:
@@ -108,27 +108,27 @@ def parse(trees: Any, n_features: int, where: str = "hierarchy") -> Nodes:
     queue = deque((tree, -1, i) for i, tree in enumerate(trees))
     while queue:
         item, parent, index = queue.popleft()
-        here = len(places)
+        current = len(places)
         places.append((parent, index))
         if not isinstance(item, dict):
-            raise fail(here, f"expected a node (an object); got a {type(item).__name__}.")
+            raise fail(current, f"expected a node (an object); got a {type(item).__name__}.")
         if id(item) in seen:
             twin = seen[id(item)]
             while parent >= 0:
                 if parent == twin:
-                    raise fail(here, "a loop; this node is its own ancestor.")
+                    raise fail(current, "a loop; this node is its own ancestor.")
                 parent = places[parent][0]
-            raise fail(here, f"a node has one parent, but this one is also {path(twin)}.")
-        seen[id(item)] = here
+            raise fail(current, f"a node has one parent, but this one is also {path(twin)}.")
+        seen[id(item)] = current
         try:
             feature, exclusive, scaled, name, children = _read(item)
         except ConfigError as error:
-            raise fail(here, str(error)) from None
+            raise fail(current, str(error)) from None
         if feature is not None and not 0 <= feature < n_features:
-            raise fail(here, f"feature_index must lie in 0..{n_features - 1}; got {feature}.")
-        if feature is not None and owner.setdefault(feature, here) != here:
-            raise fail(here, f"feature {feature} is already {path(owner[feature])}.")
-        queue.extend((child, here, i) for i, child in enumerate(children))
+            raise fail(current, f"feature_index must lie in 0..{n_features - 1}; got {feature}.")
+        if feature is not None and owner.setdefault(feature, current) != current:
+            raise fail(current, f"feature {feature} is already {path(owner[feature])}.")
+        queue.extend((child, current, i) for i, child in enumerate(children))
         rows.append((feature, parent, exclusive, scaled, name))
     return _flat(rows)
 
@@ -182,15 +182,15 @@ def from_parents(
     order = [int(i) for i in np.flatnonzero((parent == -1) & (n_children > 0))]
     by_parent = np.argsort(parent, kind="stable")
     first = np.searchsorted(parent[by_parent], np.arange(n))
-    place = np.full(n, -1)
+    row_of = np.full(n, -1)
     rows = []
     for i in order:  # grows while it is read: a queue
-        place[i] = len(rows)
-        kept = bool(exclusive[i]) and n_children[i] >= 2
-        above = place[parent[i]] if parent[i] >= 0 else -1
-        rows.append((i, above, kept, bool(scaled[i]) and n_children[i] > 0, None))
+        row_of[i] = len(rows)
+        is_exclusive = bool(exclusive[i]) and n_children[i] >= 2
+        above = row_of[parent[i]] if parent[i] >= 0 else -1
+        rows.append((i, above, is_exclusive, bool(scaled[i]) and n_children[i] > 0, None))
         order.extend(int(c) for c in by_parent[first[i] : first[i] + n_children[i]])
-    lost = np.flatnonzero((place < 0) & (parent >= 0))
+    lost = np.flatnonzero((row_of < 0) & (parent >= 0))
     require(lost.size == 0, f"hierarchy: a loop; feature {lost[:1]} is its own ancestor.")
     return _flat(rows)
 

@@ -14,6 +14,7 @@ from scipy.special import betainc
 
 from synthsae_jax.errors import require
 
+# Right to 1e-12 up to 2^16 dimensions; with two features in 2^20 the third digit is off.
 _GRID = 4001
 _MOST_DIM = 2**20
 

@@ -144,8 +144,8 @@ def _anchored(steps: Plan, active: np.ndarray, raw: np.ndarray, marginal: np.nda
     rate = np.zeros_like(marginal)
     for level, ids in enumerate(steps.levels):
         base = raw[ids] if level == 0 else active[steps.parent[ids]]
-        known = marginal[ids] if level == 0 else rate[steps.parent[ids]]
-        rate[ids] = known * np.divide(active[ids], base, out=np.zeros(len(ids)), where=base > 0)
+        anchor = marginal[ids] if level == 0 else rate[steps.parent[ids]]
+        rate[ids] = anchor * np.divide(active[ids], base, out=np.zeros(len(ids)), where=base > 0)
     return rate
 
 

@@ -30,7 +30,7 @@ class Forest:
     """
 
     parent: Array  # int32 [F]: nearest ancestor that is a feature, or -1
-    family: Array  # int32 [F + 1]: row of `children`, or P where a feature has none
+    children_row: Array  # int32 [F + 1]: row of `children`, or P where a feature has none
     children: Array  # int32 [P + 1, B]: padded with F; the last row is all F
     group: Array  # int32 [F + 1]: mutual-exclusion group, or -1
     scaled: Array  # bool [F + 1]: magnitude is multiplied by parent's / parent's mean

@@ -44,9 +44,9 @@ def _draw(key: Array, world: World, n: int) -> Codes:
     if world.equal_counts:
         first, second = draw_equal_counts(keys, world, factors)
     else:
-        own = factor_draw(key_own_factors, world, n)
-        own = jnp.where(world.shared_factors, factors, own)
-        first, second = draw_pair(keys, world, jnp.stack([factors, own]))
+        second_factors = factor_draw(key_own_factors, world, n)
+        second_factors = jnp.where(world.shared_factors, factors, second_factors)
+        first, second = draw_pair(keys, world, jnp.stack([factors, second_factors]))
     # an empty slot must point one past the whole registry, not past one half of it
     base = world.n_base
     return Codes(

@@ -62,12 +62,12 @@ def _overlap_block(rows: Array, start: int, size: int) -> Array:
     n = rows.shape[0]
     some = jax.lax.dynamic_slice_in_dim(rows, start, size)
     overlap = jnp.abs(jnp.matmul(some, rows.T, precision=jax.lax.Precision.HIGHEST))
-    own = jnp.arange(n)[None] == start + jnp.arange(size)[:, None]
-    # own entries are set below every other, so the others' percentiles are those of the upper end
-    others = jnp.where(own, -1.0, overlap)
+    is_itself = jnp.arange(n)[None] == start + jnp.arange(size)[:, None]
+    # a row's entry with itself is set below every other, so that it falls off the sorted end
+    others = jnp.where(is_itself, -1.0, overlap)
     ordered = jnp.sort(others, axis=-1)[:, 1:]
     quantile = lambda q: jnp.quantile(ordered, q, axis=-1)
-    mean = jnp.sum(jnp.where(own, 0.0, overlap), axis=-1) / (n - 1)
+    mean = jnp.sum(jnp.where(is_itself, 0.0, overlap), axis=-1) / (n - 1)
     return jnp.stack([ordered[:, -1], quantile(0.95), quantile(0.99), mean])
 
 
@@ -82,12 +82,13 @@ def correlation_statistics(world: World) -> CorrelationStatistics:
     pairs = n * (n - 1)
     loadings = world.cholesky if world.cholesky.shape[-1] else world.factor
     loadings = np.asarray(loadings, np.float64)
-    own = (loadings**2).sum(axis=1)  # what a row has in common with itself
+    squared = (loadings**2).sum(axis=1)  # what a row has in common with itself
     gram = loadings.T @ loadings
     total = loadings.sum(axis=0)
-    squares = (gram**2).sum() - (own**2).sum()
+    squares = (gram**2).sum() - (squared**2).sum()
     return CorrelationStatistics(
-        rms=math.sqrt(max(squares, 0.0) / pairs), mean=float((total @ total - own.sum()) / pairs)
+        rms=math.sqrt(max(squares, 0.0) / pairs),
+        mean=float((total @ total - squared.sum()) / pairs),
     )
 
 
@@ -112,8 +113,8 @@ def measured_l0(world: World, n_samples: int = 20_000, seed: int = 0) -> dict[st
     groups = {"roots": roots}
     groups |= {f"level_{i}": np.flatnonzero(level == i) for i in range(1, world.levels + 1)}
     groups |= {"free": free}
-    found = {name: float(rates[ids].sum()) for name, ids in groups.items()}
-    return {**found, "total": float(l0.mean()), "sd": float(l0.std())}
+    by_group = {name: float(rates[ids].sum()) for name, ids in groups.items()}
+    return {**by_group, "total": float(l0.mean()), "sd": float(l0.std())}
 
 
 def _batches(n: int, size: int = 4096) -> list[int]:

@@ -31,5 +31,5 @@ def see(key: Array, instance: Instance, parent: Codes) -> tuple[Codes, Array]:
     """Own codes and activations of an instance that reads these parent codes."""
     tokens = None if instance.departure is None else jax.random.fold_in(key, _TOKENS)
     key = jax.random.fold_in(key, instance.stream)
-    own = observe(instance, parent, jax.random.fold_in(key, 0))
-    return own, embed(instance, own, jax.random.fold_in(key, 1), tokens)
+    codes = observe(instance, parent, jax.random.fold_in(key, 0))
+    return codes, embed(instance, codes, jax.random.fold_in(key, 1), tokens)

@@ -9,6 +9,7 @@ from synthsae_jax.numerics import unit_rows
 from synthsae_jax.worlds.records import World
 
 Array = jax.Array
+# Both are choices; nothing was fitted to them.
 _WIDTH = 32
 _PARENT = 0.8  # weight of the parent's embedding in a child's
 
@@ -28,7 +29,7 @@ def embedding(world: World) -> Array:
 
 def _one_copy(key: Array, world: World) -> Array:
     key_map, key_own = jax.random.split(key)
-    own = unit_rows(jax.random.normal(key_own, (world.n_base, _WIDTH)))
+    fresh = unit_rows(jax.random.normal(key_own, (world.n_base, _WIDTH)))
     loadings = world.cholesky if world.cholesky.shape[-1] else world.factor
     rank = loadings.shape[-1]
     if rank:
@@ -37,10 +38,10 @@ def _one_copy(key: Array, world: World) -> Array:
             jax.random.normal(key_map, (rank, _WIDTH)),
             precision=jax.lax.Precision.HIGHEST,
         )
-        own = unit_rows(own + unit_rows(along))
+        fresh = unit_rows(fresh + unit_rows(along))
     parent = world.forest.parent
-    rows = own
+    rows = fresh
     for _ in range(world.levels):  # each pass settles one more level below the roots
-        child = _PARENT * rows[parent] + jnp.sqrt(1 - _PARENT**2) * own
-        rows = jnp.where((parent >= 0)[:, None], unit_rows(child), own)
+        child = _PARENT * rows[parent] + jnp.sqrt(1 - _PARENT**2) * fresh
+        rows = jnp.where((parent >= 0)[:, None], unit_rows(child), fresh)
     return rows

@@ -44,8 +44,8 @@ class _Active(NamedTuple):
 def factor_draw(key: Array, world: World, n: int) -> Array:
     """Copula state of each token: factors [n, r], or all Gaussians [n, F] of a dense copula."""
     if world.cholesky.shape[-1]:
-        own = jax.random.normal(key, (n, world.n_base))
-        return jnp.matmul(own, world.cholesky.T, precision=_EXACT)
+        gaussians = jax.random.normal(key, (n, world.n_base))
+        return jnp.matmul(gaussians, world.cholesky.T, precision=_EXACT)
     return jax.random.normal(key, (n, world.factor.shape[-1]))
 
 
@@ -57,7 +57,7 @@ def draw_tree(key: Array, world: World, factors: Array) -> tuple[Codes, Array]:
     token = _token(key, world, factors)
     root_slots, top_slots, *level_slots, n_slots = world.slots
     top, root_count, top_count = _draw_tops(token, world, top_slots)
-    found, counts = [top], [root_count, top_count]
+    parts, counts = [top], [root_count, top_count]
     if level_slots:
         # one width for all levels, so that they are one program however deep the trees are
         width = max(root_slots, *level_slots)
@@ -68,10 +68,10 @@ def draw_tree(key: Array, world: World, factors: Array) -> tuple[Codes, Array]:
 
         roots = _Active(*_roots(top, width, world.n_base), root_count)
         _, levels = jax.lax.scan(descend, roots, None, length=len(level_slots))
-        found += [jax.tree.map(lambda x, i=i: x[i], levels) for i in range(len(level_slots))]
+        parts += [jax.tree.map(lambda x, i=i: x[i], levels) for i in range(len(level_slots))]
         counts += list(levels.count)
 
-    codes = _join(found, n_slots, world.n_base)
+    codes = _join(parts, n_slots, world.n_base)
     counts = jnp.stack([*counts, codes.count], axis=-1)
     overflow = jnp.any(counts > jnp.array(world.slots)[None], axis=-1)
     return Codes(indices=codes.ids, values=codes.values, overflow=overflow), counts
@@ -101,19 +101,19 @@ def _draw_tops(token: _Token, world: World, slots: int) -> tuple[_Active, Array,
     seen = marks(candidates(token.coarse_key, world, token.factors))
 
     def draw(row: Array, rank: Array) -> tuple[Array, Array, Array]:
-        place = jnp.minimum(seen.place(row, rank), ids.shape[0] - 1)
-        feature = ids[place][:, None]
+        position = jnp.minimum(seen.position(row, rank), ids.shape[0] - 1)
+        feature = ids[position][:, None]
         fine, strength = bits.words(token.key, row[:, None], feature)
-        word = (coarse_byte(token.coarse_key, row, place)[:, None] << 24) | (fine >> 8)
+        word = (coarse_byte(token.coarse_key, row, position)[:, None] << 24) | (fine >> 8)
         values, score = _raw_values(token, world, row, feature, word, strength)
-        return place, values[:, 0], score[:, 0]
+        return position, values[:, 0], score[:, 0]
 
-    place, values, score = on_filled(draw, seen.count, slots)
+    position, values, score = on_filled(draw, seen.count, slots)
     if world.forest.exclusive_tops:
-        values = _one_per_group(values, score, world.forest.group[ids[place]])
-    is_root = place < world.forest.roots.shape[0]
+        values = _one_per_group(values, score, world.forest.group[ids[position]])
+    is_root = position < world.forest.roots.shape[0]
     n_roots = jnp.sum((values > 0) & is_root, axis=-1, dtype=jnp.int32)
-    return _keep(ids[place], values, slots, world.n_base), n_roots, seen.count
+    return _keep(ids[position], values, slots, world.n_base), n_roots, seen.count
 
 
 def _roots(top: _Active, width: int, empty: int) -> tuple[Array, Array]:
@@ -129,7 +129,7 @@ def _draw_children(token: _Token, world: World, parents: _Active) -> _Active:
 
     def draw(row: Array, rank: Array) -> tuple[Array, Array]:
         parent, above = parents.ids[row, rank], parents.values[row, rank]
-        ids = forest.children[forest.family[parent]]  # [C, B]
+        ids = forest.children[forest.children_row[parent]]  # [C, B]
         word, strength = bits.words(token.key, row[:, None], ids)
         values, score = _raw_values(token, world, row, ids, word, strength)
         values = _one_per_group(values, score, forest.group[ids])
@@ -218,7 +218,7 @@ def _join(parts: list[_Active], slots: int, empty: int) -> _Active:
 
 def _at(ids: Array, values: Array, at: Array, empty: int) -> tuple[Array, Array]:
     """Entries of each row by position, a slot left empty for a position past the end."""
-    found = at < ids.shape[-1]
+    inside = at < ids.shape[-1]
     at = jnp.minimum(at, ids.shape[-1] - 1)
-    ids = jnp.where(found, jnp.take_along_axis(ids, at, axis=-1), empty)
-    return ids, jnp.where(found, jnp.take_along_axis(values, at, axis=-1), 0.0)
+    ids = jnp.where(inside, jnp.take_along_axis(ids, at, axis=-1), empty)
+    return ids, jnp.where(inside, jnp.take_along_axis(values, at, axis=-1), 0.0)

@@ -51,7 +51,7 @@ def twin(world: World, coupling: str = "factors") -> World:
 def draw_pair(keys: Array, world: World, factors: Array) -> tuple[Codes, Codes]:
     """Codes of both copies, drawn from keys [2] and the copula states [2, n, r] of each."""
     # one after the other, so that the large program of a draw is compiled once
-    both = jax.lax.map(lambda given: draw_tree(given[0], world, given[1])[0], (keys, factors))
+    both = jax.lax.map(lambda inputs: draw_tree(inputs[0], world, inputs[1])[0], (keys, factors))
     return tuple(jax.tree.map(lambda x, i=i: x[i], both) for i in range(2))
 
 
@@ -90,17 +90,17 @@ def draw_equal_counts(keys: Array, world: World, factors: Array) -> tuple[Codes,
     donor = _choose_donors(key_choice, counts, target)
 
     mine = jnp.arange(_DONORS)[None, :, None]
-    given = jnp.take_along_axis(donor, part.astype(jnp.int32).reshape(n, -1), axis=-1)
-    mask = (given.reshape(part.shape) == mine) & (values > 0)
+    chosen = jnp.take_along_axis(donor, part.astype(jnp.int32).reshape(n, -1), axis=-1)
+    mask = (chosen.reshape(part.shape) == mine) & (values > 0)
     slots = world.slots[-1]
-    kept, count = compact(mask.reshape(n, -1), slots)
-    empty = kept == mask[0].size
-    kept = jnp.minimum(kept, mask[0].size - 1)
+    position, count = compact(mask.reshape(n, -1), slots)
+    empty = position == mask[0].size
+    position = jnp.minimum(position, mask[0].size - 1)
     second = Codes(
         indices=jnp.where(
-            empty, world.n_base, jnp.take_along_axis(ids.reshape(n, -1), kept, axis=-1)
+            empty, world.n_base, jnp.take_along_axis(ids.reshape(n, -1), position, axis=-1)
         ),
-        values=jnp.where(empty, 0.0, jnp.take_along_axis(values.reshape(n, -1), kept, axis=-1)),
+        values=jnp.where(empty, 0.0, jnp.take_along_axis(values.reshape(n, -1), position, axis=-1)),
         overflow=(count > slots) | donated.overflow.any(axis=0),
     )
     return first, second
@@ -111,6 +111,7 @@ def _choose_donors(key: Array, counts: Array, target: Array) -> Array:
     n = counts.shape[0]
     halved = counts.reshape(n, 1, 1, 2, _HALF, _DONORS)
     tilts = jnp.array(_TILTS).reshape(1, -1, 1, 1, 1, 1)
+    # Inverse transform: one lot decides for every tilt, so that tilts cost no further random words.
     edges = jnp.cumsum(jax.nn.softmax(tilts * halved, axis=-1), axis=-1)[..., :-1]
     token = jnp.arange(n, dtype=jnp.uint32)[:, None]
     blocks = jnp.arange(_TRIES * _HALF, dtype=jnp.uint32)[None]

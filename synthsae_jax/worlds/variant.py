@@ -67,25 +67,25 @@ def variant(
         "variant takes one plain world; make twins or a stack of the variants.",
     )
     n = world.n_base
-    target = expected_rates(world) if _kept(firing) else laws.probabilities(firing, n, seed)
-    forest = world.forest if _kept(hierarchy) else _forest(hierarchy, target, seed + 3)
-    copula = _copula_of(world) if _kept(correlation) else _copula(correlation, n, seed + 4)
-    mean = _values(world.mean if _kept(mean) else mean, n, seed + 2)
-    std = _values(world.std if _kept(std) else std, n, seed + 1)
+    target = expected_rates(world) if _unchanged(firing) else laws.probabilities(firing, n, seed)
+    forest = world.forest if _unchanged(hierarchy) else _forest(hierarchy, target, seed + 3)
+    copula = _copula_of(world) if _unchanged(correlation) else _copula(correlation, n, seed + 4)
+    mean = _values(world.mean if _unchanged(mean) else mean, n, seed + 2)
+    std = _values(world.std if _unchanged(std) else std, n, seed + 1)
     check_magnitudes(mean, std, forest, "variant")
     geometry_key = jax.random.wrap_key_data(world.geometry_key)
     make = lambda p: assemble(p, mean, std, copula, forest, geometry_key, slots)
-    made, match = None, None
-    if _kept(firing) and _kept(hierarchy) and _kept(correlation):
+    changed, match = None, None
+    if _unchanged(firing) and _unchanged(hierarchy) and _unchanged(correlation):
         # with other magnitudes alone the same features fire, if that leaves the rates
-        made = make(np.asarray(world.probabilities, np.float64))
-        match = rate_match(made, target)
-    if made is None or match.missed:
+        changed = make(np.asarray(world.probabilities, np.float64))
+        match = rate_match(changed, target)
+    if changed is None or match.missed:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said below, of the rates as they came out
             raw = compensate(forest, target, "exact", copula=copula, mean=mean, std=std)
-        made = make(raw)
-        match = rate_match(made, target)
+        changed = make(raw)
+        match = rate_match(changed, target)
     if match.missed and on_miss != "ignore":
         message = (
             f"variant: {match.missed} of {n} features miss their rate by more than 2 % (at most "
@@ -94,13 +94,13 @@ def variant(
         )
         require(on_miss == "warn", message)
         warnings.warn(message, stacklevel=2)
-    return made
+    return changed
 
 
-def rate_match(made: World, wanted: World | np.ndarray) -> RateMatch:
-    """How far `made` is from the realised rates of another world, or from rates [F]."""
+def rate_match(world: World, wanted: World | np.ndarray) -> RateMatch:
+    """How far `world` is from the realised rates of another world, or from rates [F]."""
     target = expected_rates(wanted) if isinstance(wanted, World) else np.asarray(wanted)
-    rates = expected_rates(made)
+    rates = expected_rates(world)
     off = np.abs(rates - target) / np.where(target > 0, target, 1.0)
     return RateMatch(
         missed=int((off > _CLOSE).sum()),
@@ -110,7 +110,7 @@ def rate_match(made: World, wanted: World | np.ndarray) -> RateMatch:
     )
 
 
-def _kept(value: Any) -> bool:
+def _unchanged(value: Any) -> bool:
     return isinstance(value, str) and value == KEEP
 
 

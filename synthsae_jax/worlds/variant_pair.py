@@ -85,6 +85,8 @@ def code_ceiling(world_a: World, world_b: World, n: int = 65_536, seed: int = 0)
 
 
 def _correlation(a, b, aa, bb, ab, n: int) -> np.ndarray:
+    # Raw moments, unlike `CoMoments`: codes are mostly 0, so that a mean hardly outweighs its
+    # spread. Of a feature that is nearly always on some four digits are left.
     spread = (aa / n - (a / n) ** 2) * (bb / n - (b / n) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(spread > 0, (ab / n - a * b / n**2) / np.sqrt(spread), np.nan)
@@ -129,9 +131,9 @@ def _codes(key_factors: Array, world: World, word: Array, normal: Array) -> Code
     group = jnp.where(forest.group[:size] >= 0, forest.group[:size], size)
     lot = jnp.where(raw > 0, word.astype(jnp.float32) / jnp.maximum(probability, 1e-30), jnp.inf)
     best = jax.ops.segment_min(lot.T, group, num_segments=size + 1).T[:, group]
-    place = jnp.where(lot == best, jnp.arange(size)[None], size)  # the first among equals
-    first = jax.ops.segment_min(place.T, group, num_segments=size + 1).T[:, group]
-    raw = jnp.where((group < size)[None] & (place != first), 0.0, raw)
+    position = jnp.where(lot == best, jnp.arange(size)[None], size)  # the first among equals
+    first = jax.ops.segment_min(position.T, group, num_segments=size + 1).T[:, group]
+    raw = jnp.where((group < size)[None] & (position != first), 0.0, raw)
 
     parent = forest.parent
     above = jnp.maximum(parent, 0)
@@ -144,11 +146,11 @@ def _codes(key_factors: Array, world: World, word: Array, normal: Array) -> Code
         values = jnp.where((parent >= 0)[None], raw * gate, raw)
 
     slots = world.slots[-1]
-    kept, count = compact(values > 0, slots)
-    found = kept < size
-    kept = jnp.minimum(kept, size - 1)
+    slot, count = compact(values > 0, slots)
+    filled = slot < size
+    slot = jnp.minimum(slot, size - 1)
     return Codes(
-        indices=jnp.where(found, kept, size),
-        values=jnp.where(found, jnp.take_along_axis(values, kept, axis=-1), 0.0),
+        indices=jnp.where(filled, slot, size),
+        values=jnp.where(filled, jnp.take_along_axis(values, slot, axis=-1), 0.0),
         overflow=count > slots,
     )

@@ -20,6 +20,7 @@ def _mixed(departure: Departure) -> Array:
     for _ in range(departure.levels):  # each pass settles one more level
         child = unit_rows((1 - s) * departure.rows + s * rows[jnp.maximum(parent, 0)])
         rows = jnp.where((parent >= 0)[:, None], child, departure.rows)
+    # A unit row normalised again moves by rounding; at strength 0 it must be the row of `embed`.
     return jnp.where(s == 0, departure.rows, rows)
 
 

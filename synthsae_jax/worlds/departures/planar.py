@@ -15,32 +15,32 @@ from synthsae_jax.worlds.departures.base import Kind, departures
 from synthsae_jax.worlds.records import Departure
 
 Array = jax.Array
-# `place(strength, rank, lot) -> (along, across)`: where the point of a firing lies, in units of its
-# value. `rank` in (0, 1) is the quantile of its magnitude, `lot` in (0, 1) a draw of its own
-Place = Callable[[Array, Array, Array], tuple[Array, Array]]
+# `locate(strength, rank, lot) -> (along, across)`: where the point of a firing lies, in units of
+# its value. `rank` in (0, 1) is the quantile of its magnitude, `lot` in (0, 1) a draw of its own
+Locate = Callable[[Array, Array, Array], tuple[Array, Array]]
 _NODES = 512
 _NO_DIRECTION = 1e-3  # of the mean size: a mean contribution below this has no direction
 
 
 def planar(name: str, explanation: Explanation, random: bool = False):
-    """Decorator: register `place(strength, rank, lot)` as a departure in a plane per feature."""
+    """Decorator: register `locate(strength, rank, lot)` as a departure in a plane per feature."""
 
-    def add(place: Place) -> Place:
+    def add(locate: Locate) -> Locate:
         def embed(departure, bias, ids, values, size, token_key, sum_of_rows):
             rank = _rank(size, departure.mean[ids], departure.std[ids])
             lot = jnp.full_like(rank, 0.5)
             if random:
                 token = jnp.arange(ids.shape[0], dtype=jnp.uint32)[:, None]
                 lot = bits.uniform(bits.words(token_key, token, ids)[0])
-            along, across = place(departure.strength, rank, lot)
+            along, across = locate(departure.strength, rank, lot)
             x = sum_of_rows(departure.rows, bias, ids, values * along)
             zero = jnp.zeros_like(bias)
             return x + sum_of_rows(departure.across, zero, ids, values * across)
 
         departures.register(name, explanation)(
-            Kind(embed, lambda d: _effective(d, place), across=True, random=random)
+            Kind(embed, lambda d: _effective(d, locate), across=True, random=random)
         )
-        return place
+        return locate
 
     return add
 
@@ -51,7 +51,7 @@ def _rank(size: Array, mean: Array, std: Array) -> Array:
     return jnp.where(spread, ndtr((size - mean) / jnp.where(spread, std, 1.0)), 0.5)
 
 
-def _effective(departure: Departure, place: Place) -> tuple[Array, Array]:
+def _effective(departure: Departure, locate: Locate) -> tuple[Array, Array]:
     """Mean direction and linear share, by midpoints over rank and lot.
 
     A feature's magnitude is taken from its own law `relu(N(mean, std^2))`, without what a parent
@@ -62,7 +62,7 @@ def _effective(departure: Departure, place: Place) -> tuple[Array, Array]:
 
     def averages(rank: Array) -> Array:
         """Means over the lot of along, across, their squares and product, [nodes, 5]."""
-        along, across = place(departure.strength, rank[:, None], node[None])
+        along, across = locate(departure.strength, rank[:, None], node[None])
         moments = along, across, along**2, across**2, along * across
         return jnp.stack([jnp.broadcast_to(m, (_NODES,) * 2).mean(axis=1) for m in moments], axis=1)
 

@@ -27,9 +27,9 @@ def depart(
         "depart takes a linear instance; worlds.with_strength changes the strength of a departure.",
     )
     rows = instance.dictionary
-    own = jax.random.normal(key, rows.shape)
-    along = jnp.sum(own * rows, axis=-1, keepdims=True)
-    return start(name, world, instance, strength, unit_rows(own - along * rows))
+    fresh = jax.random.normal(key, rows.shape)
+    along = jnp.sum(fresh * rows, axis=-1, keepdims=True)
+    return start(name, world, instance, strength, unit_rows(fresh - along * rows))
 
 
 def start(
@@ -57,6 +57,7 @@ def with_strength(instance: Instance, strength: Array | float) -> Instance:
     """The same instance at another strength, with the effective directions that belong to it."""
     departure = _of(instance, "with_strength").replace(strength=jnp.float32(strength))
     rows, _ = _effective(departure)
+    # Equal to the bit at strength 0: an average over midpoints is 1 but for rounding.
     rows = jnp.where(departure.strength == 0, departure.rows, rows)
     return instance.replace(departure=departure, dictionary=rows)
 
