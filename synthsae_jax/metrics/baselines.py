@@ -156,6 +156,7 @@ def _register(name: str, explanation: Explanation, *, linear: bool) -> Callable[
     linear=True,
 )
 def _pca(x: np.ndarray, d_sae: int, seed: int) -> tuple[Any, np.ndarray]:
+    # D x D in float64 instead of the SVD of the samples, which would hold them twice.
     _, vectors = np.linalg.eigh(x.T @ x)
     directions = vectors[:, ::-1][:, :d_sae].T
     return directions.T, directions

@@ -297,6 +297,7 @@ def _pass(
     n_batches: Array,
 ) -> tuple[Sums, Array]:
     def batch(world, instance, seed, step):
+        # by the batch's number alone, so that more samples begin with the same ones
         key = jax.random.fold_in(keys.data_key(seed, "evaluate"), step)
         return draw(key, world, instance, batch_size)
 

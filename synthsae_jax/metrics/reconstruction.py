@@ -26,7 +26,7 @@ from synthsae_jax.numerics import (
 Array = jax.Array
 NAN = float("nan")
 
-MIN_NORM = 1e-6  # inputs shorter than this have no shrinkage
+MIN_NORM = 1e-6  # inputs shorter than this have no shrinkage: SAELens' bound
 BLOCK = 4096  # rows per float32 sum where whole arrays are given
 # Data whose standard deviation is below this share of its mean is constant as far as float32 can
 # tell: dividing by what rounding leaves of its variance would make up a score.

@@ -76,6 +76,7 @@ class ClassificationCounts:
     def update(self, latents: Array, feature_acts: Array) -> ClassificationCounts:
         """These counts with the samples of `latents [n, L]`, `feature_acts [n, F]` added."""
         on = fires(latents)
+        # As SAELens counts: a latent fires where it is not 0, a feature where it is above 0.
         active = jnp.take(feature_acts, self.target, axis=1) > 0
         count = lambda event: jnp.sum(event, axis=0, dtype=jnp.int32)
         return dataclasses.replace(

@@ -94,13 +94,15 @@ def chance_levels(
     The mean over `draws` initialisations, under the training rule, which fixes the sparsity where
     the architecture has a k. What a metric gives here it gives for nothing.
     """
+    # Room for 1,000 draws before those of two seeds would have a key in common.
     init_keys = jnp.stack([keys.null_key(1000 * seed + i) for i in range(draws)])
     params = jax.vmap(sae.init)(init_keys)
     rows = jax.vmap(unit_rows)(params.W_dec)
     params = params.replace(W_dec=rows, W_enc=jnp.swapaxes(rows, -1, -2))
+    # The true bias: without it the floor would measure how far the inputs lie from 0.
     params = params.replace(b_dec=jnp.broadcast_to(instance.bias, params.b_dec.shape))
     spread = lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (draws, *jnp.shape(leaf)))
     numbers, state = jax.tree.map(spread, (hyper_of(sae, hyper), sae.init_state()))
     runs = (params, numbers, state)
-    found = evaluate_runs(world, instance, sae, runs, n_samples, seed, rule="train")
-    return {name: float(np.mean(values)) for name, values in found.items()}
+    levels = evaluate_runs(world, instance, sae, runs, n_samples, seed, rule="train")
+    return {name: float(np.mean(values)) for name, values in levels.items()}

@@ -43,10 +43,10 @@ class NullNumbers:
     def p_published(self) -> dict[str, float]:
         """Mean(null >= observed): as many papers count, so that it may be 0."""
         null, observed = self.judged.null, np.atleast_1d(self.judged.observed)
-        known = ~np.isnan(null)
-        reach = (null >= observed) & known
-        share = reach.sum(0) / np.maximum(known.sum(0), 1)
-        defined = known.any(0) & ~np.isnan(observed)
+        drawn = ~np.isnan(null)
+        reach = (null >= observed) & drawn
+        share = reach.sum(0) / np.maximum(drawn.sum(0), 1)
+        defined = drawn.any(0) & ~np.isnan(observed)
         return dict(zip(self.names, np.where(defined, share, np.nan).tolist()))
 
     @property
@@ -93,13 +93,13 @@ class View:
     b: SideInputs
     context: Context
     pipeline: Pipeline
-    found: PipelineResult
+    result: PipelineResult
     alive: tuple[np.ndarray, np.ndarray]  # bool [L_a], [L_b]; all True where codes are not given
 
     @cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, columns and scores of the matched pairs."""
-        m = self.found.matching
+        m = self.result.matching
         valid = np.asarray(m.valid)
         return tuple(np.asarray(v)[valid] for v in (m.row, m.col, m.score))  # type: ignore
 

@@ -34,10 +34,10 @@ MENDED = ("svcca", "cka_debiased", "rsa_cosine")
 def kept(view: View) -> Numbers:
     """What the filters leave of B's latents, and how well pairs correlate before and after."""
     row, _, score = view.pairs
-    n_b = view.found.evidence.s.shape[1]
+    n_b = view.result.evidence.s.shape[1]
     return {
         "kept": (row.size / n_b, ""),
-        "kept_of_a": (np.unique(row).size / view.found.evidence.s.shape[0], ""),
+        "kept_of_a": (np.unique(row).size / view.result.evidence.s.shape[0], ""),
         "mean_best_r": best_of_either(view)["b_to_a"],
         "mean_kept_r": (float(score.mean()), "") if score.size else (NAN, NOTHING),
     }
@@ -83,7 +83,7 @@ def of_groups(null: str, *names: str, published: bool = True) -> NullStep:
     def draw(view, _, sides, observe, key, draws):
         inside = groups_of(view)
         columns = tuple(f"{name}[{group}]" for group in inside for name in names)
-        pool = {"pool": view.found.matching} if null == "random_pairs" else {}
+        pool = {"pool": view.result.matching} if null == "random_pairs" else {}
 
         def once(r: int) -> list[float]:
             values: list[float] = []
@@ -111,6 +111,8 @@ register_protocol(
             score="activation_pearson",
             solver="argmax",
             filters=(
+                # The published order. A latent may lose its partner to a pair that the last filter
+                # drops; lan2024_fixed filters latents before the pairing instead.
                 ("stop_list_of_pairs", {"top": 5}),
                 ("shared_top_tokens", {"top": 5}),
                 ("first_come", {}),

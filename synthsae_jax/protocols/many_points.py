@@ -132,6 +132,7 @@ def _read(rows: Rows, index: np.ndarray) -> _Side:
     X -= mean
     variance, directions = np.linalg.eigh(X.T @ X)
     variance, directions = np.maximum(variance[::-1], 0.0), directions[:, ::-1]
+    # squared, since `SMALLEST` is of singular values
     real = variance > SMALLEST**2 * variance[0]
     return _Side(rows, mean, directions[:, real], variance[real], "")
 

@@ -41,11 +41,11 @@ def of_pairs(name: str, *reads: Callable[[View], Numbers], published: bool = Tru
         again = tuple(read(view))
 
         def statistic(_: Any, m: Matching) -> list[float]:
-            dealt = dataclasses.replace(view, found=view.found._replace(matching=m))
+            dealt = dataclasses.replace(view, result=view.result._replace(matching=m))
             numbers = read(dealt)
             return [numbers[n] for n in again]
 
-        m = view.found.matching
+        m = view.result.matching
         return again, null_values(statistic, None, m, pair_nulls[name], key, draws)
 
     return NullStep(name, published, draw)

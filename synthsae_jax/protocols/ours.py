@@ -29,14 +29,14 @@ def dustbin_count(view: View) -> Numbers:
     level = max(float(score.min()), float(np.quantile(null, 0.95)) if null.size else -np.inf)
     # a pair that scores just this much would gain nothing by being taken
     level -= 1e-6 * (1 + abs(level))
-    s = np.asarray(view.found.evidence.s)
+    s = np.asarray(view.result.evidence.s)
     assignment = matching.solve("assignment_dustbin", s, unmatched=level)
     return {"shared_by_assignment": (int(np.asarray(assignment.valid).sum()) / living, "")}
 
 
 def judged(view: View) -> Numbers:
     """Pairs as a share of the smaller side's latents that fire often enough to be judged."""
-    best = [view.found.evidence.best_scores(axis) for axis in (0, 1)]
+    best = [view.result.evidence.best_scores(axis) for axis in (0, 1)]
     n = min(int((~np.isnan(v)).sum()) for v in best)
     size = view.pairs[0].size
     reason = "no latent fires often enough to be judged"

@@ -33,6 +33,7 @@ def curve(view: View) -> Numbers:
         to, cosine = np.full(n[0], -1), np.full(n[0], -1.0)
         to[np.asarray(m.row)], cosine[np.asarray(m.row)] = np.asarray(m.col), np.asarray(m.score)
         arrays |= {f"{name}_partner": to, f"{name}_cosine": cosine}
+    # a threshold of -1 asks for agreement alone
     shares = np.asarray(similarity.shared_at(**arrays, thresholds=(-1.0, *THRESHOLDS)))
     # shares of A's latents there, of the smaller side's here
     shares = shares * n[0] / min(n)

@@ -28,6 +28,7 @@ _NAMES = ("raw_ev", "aligned_ev", "ceiling_ev", "short_of_ceiling")
 
 def fitted(context: Context) -> LinearMap:
     """The rotation from B's space to A's and both means, from the first half of the tokens."""
+    # Half and half: judged on the tokens it was fitted to, a rotation would seem to carry more.
     halves = [np.asarray(x)[: len(x) // 2] for x in context.activations or ()]
     return matching.fit_alignment("procrustes", *halves)
 
@@ -104,7 +105,7 @@ def _unpaired_tokens(view, names, sides, observe, key, draws):
         turn = fitted(context)
         moved = _turned_sides(a, b, turn)
         result = view.pipeline.run(*moved)
-        again = dataclasses.replace(view, a=moved[0], b=moved[1], context=context, found=result)
+        again = dataclasses.replace(view, a=moved[0], b=moved[1], context=context, result=result)
         numbers = {**_explained(context, turn), **assigned_mean("aligned_cosine")(again)}
         return [numbers[n][0] for n in judged]
 

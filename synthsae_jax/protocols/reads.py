@@ -43,7 +43,7 @@ def assigned_mean(name: str) -> Callable[[View], Numbers]:
 
     def read(view: View) -> Numbers:
         scores = view.pairs[2].astype(np.float64)
-        smaller = min(view.found.evidence.s.shape)
+        smaller = min(view.result.evidence.s.shape)
         return {name: (float(scores.sum()) / smaller, "") if scores.size else (NAN, NOTHING)}
 
     return read
@@ -79,7 +79,7 @@ def similarities(
 def order(view: View) -> Numbers:
     """Spearman correlation of a latent's place with its partner's."""
     row, col, _ = view.pairs
-    partner = np.full(view.found.evidence.s.shape[0], -1)
+    partner = np.full(view.result.evidence.s.shape[0], -1)
     partner[row] = col
     value = float(similarity.orderedness(partner)) if row.size > 1 else NAN
     return {"orderedness": (value, "fewer than two latents are matched")}
@@ -87,7 +87,7 @@ def order(view: View) -> Numbers:
 
 def best_of_either(view: View) -> Numbers:
     """Mean over a side's living latents of the best score with the other side's, both ways."""
-    best = [view.found.evidence.best_scores(axis) for axis in (0, 1)]
+    best = [view.result.evidence.best_scores(axis) for axis in (0, 1)]
     best = [v[~np.isnan(v)] for v in best]
     means = [(float(v.mean()), "") if v.size else (NAN, "no pair has a score") for v in best]
     return {"a_to_b": means[0], "b_to_a": means[1]}

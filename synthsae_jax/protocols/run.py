@@ -77,6 +77,7 @@ def run_recipe(
         empty = {protocol.primary: NAN}
         version = protocol.version
         return ProtocolResult(name, version, protocol.primary, empty, reasons, None, (), (), ())
+    # Draws that set a level must not be among those that it is judged by.
     key_level, key_nulls = jax.random.split(key)
     pipeline, notes = _prepared(protocol, a, b, context, key_level)
     view = observe(protocol, pipeline, a, b, context)
@@ -98,8 +99,8 @@ def run_recipe(
         primary=protocol.primary,
         numbers=numbers,
         reasons=reasons,
-        matching=view.found.matching,
-        log=view.found.log,
+        matching=view.result.matching,
+        log=view.result.log,
         notes=notes,
         nulls=tuple(judged),
     )
@@ -188,6 +189,7 @@ def _levelled(
     Chance pairs of about `_LEVEL_PAIRS`: enough draws that a p-value can be small, at most 100.
     """
     width = min(np.shape(cast(Any, side.latents))[1] for side in (a, b))
+    # Twice: of two unrelated sides about half of the latents are mutual nearest.
     draws = context.level_draws or int(np.clip(math.ceil(2 * _LEVEL_PAIRS / width), 1, 100))
     binned = with_token_bins(a, b) if b.token_bins is None else (a, b)
     keys = jax.random.split(key, draws)

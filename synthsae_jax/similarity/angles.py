@@ -20,10 +20,10 @@ Array = jax.Array
 # those nearer than this share of it are taken for equal.
 STEP = 2.0**-20
 LEAST = 2.0**-24  # spreads below are taken for this
-CELLS = 2  # places to a step
-# Places: one for each cell up to here, then 2^14 to each octave, of which there are at most 24.
+CELLS = 2  # slots to a step
+# Slots: one for each cell up to here, then 2^14 to each octave, of which there are at most 24.
 _SINGLE = CELLS * 2**20
-PLACES = 2 * (_SINGLE + 24 * 2**14) + 1
+SLOTS = 2 * (_SINGLE + 24 * 2**14) + 1
 
 
 class Angles(NamedTuple):
@@ -39,11 +39,11 @@ class Angles(NamedTuple):
         return jnp.where(self.far, 2.0 - self.near, self.near)
 
     @property
-    def place(self) -> Array:
-        """int32 in `[0, PLACES)`: numbers in the order of the distances, `CELLS` to a step."""
+    def slot(self) -> Array:
+        """int32 in `[0, SLOTS)`: numbers in the order of the distances, `CELLS` to a step."""
         one = jnp.ones((), jnp.float32)
-        place, middle = (_place(CELLS * v / self.step) for v in (self.near, one))
-        return jnp.where(self.far, 2 * middle - place, place)
+        slot, middle = (_slot(CELLS * v / self.step) for v in (self.near, one))
+        return jnp.where(self.far, 2 * middle - slot, slot)
 
 
 def angles(X: Array) -> tuple[Angles, Array]:
@@ -51,6 +51,7 @@ def angles(X: Array) -> tuple[Angles, Array]:
     zero = jnp.any(jnp.all(X == 0, axis=1))
     rows = unit_rows(X)
     # rows that point the opposite way lie close too, once they are turned round
+    # Only the side on which a row lies is asked, so that a rough direction will do.
     forth = jnp.sum(rows * _leading(rows)[None, :], axis=1) >= 0
     rows = jnp.where(forth[:, None], rows, -rows)
     rows = rows - _centre(rows)[None, :]
@@ -63,7 +64,7 @@ def angles(X: Array) -> tuple[Angles, Array]:
     return Angles(jnp.minimum(half, 2.0 - half), (half > 1) == same, step), zero
 
 
-def _place(cells: Array) -> Array:
+def _slot(cells: Array) -> Array:
     """Whole numbers in the order of the numbers of cells, of which there may be 2^45."""
     cells = jnp.round(cells)
     # numbers above 0 are ordered like their bits, of which 14 behind the leading one are enough
@@ -85,6 +86,7 @@ def _centre(rows: Array) -> Array:
     """A point `[p]` amidst most of the rows: a mean in which those far off hardly count."""
     centre = jnp.mean(rows, axis=0)
     for _ in range(3):
+        # 1e-12: a row at the centre itself would have all the weight there is.
         weight = 1 / (row_energies(rows - centre[None, :]) + 1e-12)
         centre = jnp.sum(weight[:, None] * rows, axis=0) / jnp.sum(weight)
     return centre

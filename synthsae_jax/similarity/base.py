@@ -130,7 +130,7 @@ def measure_with_reason(name: str, X: Array, Y: Array, **options) -> tuple[float
     """
     value, reasons = evaluate(name, X, Y, **options)
     value = float(value)
-    if value == value:
+    if value == value:  # not NaN
         return value, ""
     applying = (reason for reason, applies in reasons.items() if bool(applies))
     explanation = measures.explanation(name)

@@ -64,6 +64,7 @@ def cka_chance(n: int, p: int, q: int) -> float:
 def cka(X: Array, Y: Array) -> Array:
     """Linear CKA of `X [n, p]` and `Y [n, q]`, biased upwards when p or q is near n."""
     X, Y = centred(X), centred(Y)
+    # Root by root: the product of two energies, fourth powers of the points, may leave float32.
     scale = jnp.sqrt(cross_energy(X, X)) * jnp.sqrt(cross_energy(Y, Y))
     return jnp.clip(ratio_or_nan(cross_energy(X, Y), scale), 0.0, 1.0)
 

@@ -54,6 +54,8 @@ def orderedness(partner: Array) -> Array:
     order = jnp.sum((partner[None, :] < partner[:, None]) & matched[None, :], axis=1)
     n = jnp.sum(matched)
     apart = jnp.sum(jnp.where(matched, jnp.square((position - order).astype(jnp.float32)), 0.0))
+    # 6 sum d^2 / (n (n^2 - 1)), which holds for ranks without ties: partners differ. In float32,
+    # since n^3 leaves int32 at 1,291 latents.
     size = n.astype(jnp.float32)
     return 1 - ratio_or_nan(6 * apart, size * (jnp.square(size) - 1))
 

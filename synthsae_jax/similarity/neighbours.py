@@ -165,6 +165,7 @@ def second_order_cosine(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reas
         return NAN, many
     (C_x, zero_x), (C_y, zero_y) = (_cosines(v) for v in (X, Y))
     union = neighbour_mask(C_x, k) | neighbour_mask(C_y, k)
+    # `_cosines` gives them less 1
     c_x, c_y = (jnp.where(union, 1 + c, 0.0) for c in (C_x, C_y))
     norms = [jnp.sqrt(jnp.sum(jnp.square(c), axis=1)) for c in (c_x, c_y)]
     cosine = ratio_or_nan(jnp.sum(c_x * c_y, axis=1), norms[0] * norms[1])

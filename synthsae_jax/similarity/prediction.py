@@ -64,6 +64,7 @@ def linear_predictivity(X: Array, Y: Array, *, ridge: float = 0.0) -> tuple[Arra
     if ridge == 0:
         reasons = {
             "without ridge needs more points than directions + 1": n <= rank + 1,
+            # its leverage is 1 but for rounding, and its left-out residual 0 / 0
             "without ridge one point alone decides a direction": jnp.any(left < 1e-5),
         }
     return 1 - ratio_or_nan(error, baseline), reasons

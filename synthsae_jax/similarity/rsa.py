@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from synthsae_jax.errors import check_choice
 from synthsae_jax.numerics import ratio_or_nan
 from synthsae_jax.registry import Explanation
-from synthsae_jax.similarity.angles import CELLS, PLACES, Angles, angles
+from synthsae_jax.similarity.angles import CELLS, SLOTS, Angles, angles
 from synthsae_jax.similarity.base import Reasons, register_measure
 from synthsae_jax.similarity.points import NAN
 
@@ -115,12 +115,12 @@ def gram_profile(X: Array, Y: Array) -> tuple[Array, Reasons]:
 
 def _compare(X: Array, Y: Array, outer: str) -> tuple[Array, Reasons]:
     (angles_x, zero_x), (angles_y, zero_y) = angles(X), angles(Y)
-    places = [_pairs(of.place) for of in (angles_x, angles_y)]
-    equal = [jnp.max(v) == jnp.min(v) for v in places]
+    slots = [_pairs(of.slot) for of in (angles_x, angles_y)]
+    equal = [jnp.max(v) == jnp.min(v) for v in slots]
     if outer == "pearson":
         a, b = (v - jnp.mean(v) for v in (_pairs(of.distance) for of in (angles_x, angles_y)))
     else:
-        a, b = (_centred_ranks(v) for v in places)
+        a, b = (_centred_ranks(v) for v in slots)
     value = ratio_or_nan(jnp.sum(a * b), jnp.sqrt(jnp.sum(a * a)) * jnp.sqrt(jnp.sum(b * b)))
     reasons = {"a row of zeros has no direction": zero_x | zero_y, _ALL_EQUAL: equal[0] | equal[1]}
     return jnp.clip(value, -1.0, 1.0), reasons
@@ -152,54 +152,54 @@ def _pairs(matrix: Array) -> Array:
     return pairs
 
 
-def _centred_ranks(places: Array) -> Array:
+def _centred_ranks(slots: Array) -> Array:
     """Ranks with ties averaged, minus their mean, divided by their number: within [-.5, .5].
 
-    `Angles.place` are whole numbers, so many of them are counted, not sorted: a tenth of the time
+    `Angles.slot` are whole numbers, so many of them are counted, not sorted: a tenth of the time
     at 4,000 points.
     """
-    below, up_to = (_ties_sorted if places.size < _COUNTED_FROM else _ties_counted)(places)
+    below, up_to = (_ties_sorted if slots.size < _COUNTED_FROM else _ties_counted)(slots)
     # below + up_to - size has mean 0, and stays an exact integer below 2^30 pairs
-    return (below + up_to - places.size).astype(jnp.float32) / (2 * places.size)
+    return (below + up_to - slots.size).astype(jnp.float32) / (2 * slots.size)
 
 
 # Equal distances lie within a cell or two of each other, wherever the cells' borders are. So a run
-# of places without a gap that is no longer than a step is one tie, and only longer runs, where
+# of slots without a gap that is no longer than a step is one tie, and only longer runs, where
 # distances lie close all along, are cut at whole steps.
 
 
-def _ties_sorted(places: Array) -> tuple[Array, Array]:
+def _ties_sorted(slots: Array) -> tuple[Array, Array]:
     """Of each, how many are lower than its tie, and how many are not higher."""
-    ordered = jnp.sort(places)
+    ordered = jnp.sort(slots)
     run = jnp.cumsum(jnp.diff(ordered, prepend=ordered[:1]) > 1)
     first, last = (jnp.searchsorted(run, run, side=side) for side in ("left", "right"))
     first, last = ordered[first], ordered[last - 1]
-    at = jnp.searchsorted(ordered, places)
-    start, end = _tie(places, first[at], last[at])
+    at = jnp.searchsorted(ordered, slots)
+    start, end = _tie(slots, first[at], last[at])
     return jnp.searchsorted(ordered, start), jnp.searchsorted(ordered, end, side="right")
 
 
-def _ties_counted(places: Array) -> tuple[Array, Array]:
-    counts = jnp.zeros(PLACES, jnp.int32).at[places].add(1)
+def _ties_counted(slots: Array) -> tuple[Array, Array]:
+    counts = jnp.zeros(SLOTS, jnp.int32).at[slots].add(1)
     cumulative = jnp.cumsum(counts)
     taken = counts > 0
     reach = []
     for direction in (-1, 1):
-        n, unbroken = jnp.zeros(PLACES, jnp.int32), taken
+        n, unbroken = jnp.zeros(SLOTS, jnp.int32), taken
         for distance in range(1, CELLS + 1):
             unbroken &= jnp.roll(taken, -direction * distance)
             n += unbroken
         reach.append(n)
-    cell = jnp.arange(PLACES)
+    cell = jnp.arange(SLOTS)
     start, end = _tie(cell, cell - reach[0], cell + reach[1])
     below = cumulative[jnp.maximum(start, 0)] - counts[jnp.maximum(start, 0)]
-    return below[places], cumulative[jnp.minimum(end, PLACES - 1)][places]
+    return below[slots], cumulative[jnp.minimum(end, SLOTS - 1)][slots]
 
 
-def _tie(place: Array, first: Array, last: Array) -> tuple[Array, Array]:
-    """Where the tie of a place starts and ends, given the run of taken places it lies in."""
+def _tie(slot: Array, first: Array, last: Array) -> tuple[Array, Array]:
+    """Where the tie of a slot starts and ends, given the run of taken slots it lies in."""
     short = last - first < CELLS
-    whole = place // CELLS * CELLS
+    whole = slot // CELLS * CELLS
     return jnp.where(short, first, whole), jnp.where(short, last, whole + CELLS - 1)
 
 

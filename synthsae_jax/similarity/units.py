@@ -166,6 +166,8 @@ def transport_plan(alike: Array, coolest: float = 2e-3, rounds: int = 150) -> Ar
     then rounded to exact marginals (Altschuler et al., arXiv 1705.09634).
     """
     p, q = alike.shape
+    # From about 1, the range of a correlation: each temperature starts where the last one ended, or
+    # the coldest alone would hardly move.
     temperatures = coolest * 2.0 ** jnp.arange(9, -1, -1)
 
     def cool(potentials: tuple[Array, Array], temperature: Array) -> tuple[tuple, None]:
