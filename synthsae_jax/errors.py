@@ -29,26 +29,26 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def unknown_name(kind: str, given: object, allowed: Iterable[str]) -> ConfigError:
+def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> ConfigError:
     """The error for a name nobody registered: what was given, the nearest name, all allowed."""
     names = sorted(allowed)
-    near = difflib.get_close_matches(str(given)[:_LONGEST], names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name)[:_LONGEST], names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ConfigError(f"Unknown {kind} {short(given)}.{hint} Known: {', '.join(names) or 'none'}.")
+    return ConfigError(f"Unknown {kind} {short(name)}.{hint} Known: {', '.join(names) or 'none'}.")
 
 
-def check_choice(where: str, given: object, allowed: Iterable[str]) -> None:
-    """Raise unless `given` is one of the allowed words."""
+def check_choice(where: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise unless `value` is one of the allowed words."""
     allowed = tuple(allowed)
     # by hash a list would be an error of its own
-    if not isinstance(given, str) or given not in allowed:
-        raise unknown_name(where, given, allowed)
+    if not isinstance(value, str) or value not in allowed:
+        raise unknown_name(where, value, allowed)
 
 
-def check_range(what: str, given: float, least: float, most: float) -> None:
-    """Raise unless `given` lies in [least, most]; NaN does not."""
-    require(bool(given >= least), f"{what} must be at least {least:,}, got {short(given)}.")
-    require(bool(given <= most), f"{what} must be at most {most:,}, got {short(given)}.")
+def check_range(what: str, value: float, least: float, most: float) -> None:
+    """Raise unless `value` lies in [least, most]; NaN does not."""
+    require(bool(value >= least), f"{what} must be at least {least:,}, got {short(value)}.")
+    require(bool(value <= most), f"{what} must be at most {most:,}, got {short(value)}.")
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -51,4 +51,5 @@ def null_key(seed) -> jax.Array:
 
 
 def _key(kind: str, seed) -> jax.Array:
+    # The kind first, so that seed 7 of a world and of an init have nothing in common.
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(ROOT), _KINDS[kind]), seed)

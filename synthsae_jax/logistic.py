@@ -23,6 +23,7 @@ def logistic_weights(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
     )
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        # By logaddexp and expit, margins of hundreds neither overflow nor lose digits.
         margin = sign * (x @ w)
         slope = -(x.T @ (sign * expit(-margin))) / len(x) + ridge * w
         return float(np.logaddexp(0, -margin).mean() + ridge / 2 * w @ w), slope

@@ -57,6 +57,7 @@ def narrow(x: Any, *, centre: int | None = None, scale: tuple[int, ...] | None =
             x = _scaled(x, scale)
         if wide and centre is not None and x.shape[centre]:
             x = x - x.mean(centre, keepdims=True)
+            # again: what varies may be far smaller than what it varied about
             if scale is not None:
                 x = _scaled(x, scale)
         return jnp.asarray(x.astype(np.float32))

@@ -13,6 +13,7 @@ R = TypeVar("R")
 
 def host_threads() -> int:
     """How many cores this process may use."""
+    # What a scheduler or a container leaves of the machine; macOS and Windows do not say.
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
 

@@ -104,15 +104,15 @@ class Registry(Generic[T]):
 
 def explain(name: str) -> list[tuple[str, Explanation]]:
     """All (kind, explanation) pairs registered under this name, over every registry."""
-    found = []
+    explanations = []
     _load_all()
     for registry in _registries:
         explanation = registry.explanation(name) if name in registry else None
         if explanation is not None:
-            found.append((registry.kind, explanation))
-    if not found:
+            explanations.append((registry.kind, explanation))
+    if not explanations:
         raise unknown_name("name", name, explainable())
-    return found
+    return explanations
 
 
 def explainable() -> list[str]:

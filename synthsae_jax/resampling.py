@@ -83,10 +83,10 @@ def dyadic_jackknife(values: np.ndarray, first: np.ndarray, second: np.ndarray) 
     incidence = np.zeros((n_pairs, n))
     np.add.at(incidence, (np.arange(n_pairs), first), 1)
     np.add.at(incidence, (np.arange(n_pairs), second), 1)
-    kept = (incidence.T == 0).astype(np.float64)
-    if np.any(kept.sum(1) == 0):
+    left_in = (incidence.T == 0).astype(np.float64)
+    if np.any(left_in.sum(1) == 0):
         return Spread(math.nan, math.nan)
-    leave_out = kept / kept.sum(1, keepdims=True)
+    leave_out = left_in / left_in.sum(1, keepdims=True)
     leave_out -= leave_out.mean(0)
     effects = leave_out @ incidence
     factor = (n - 1) / n
@@ -96,6 +96,8 @@ def dyadic_jackknife(values: np.ndarray, first: np.ndarray, second: np.ndarray) 
 
     centred = values - values.mean()
     design = np.column_stack([np.ones(n_pairs), incidence])
+    # The constant and the incidence columns depend on each other (a row's two ones are twice its
+    # constant): the rank is counted, with singular values of rounding far below 1e-10.
     fit, _, rank, _ = np.linalg.lstsq(design, centred, rcond=1e-10)
     left = n_pairs - rank
     var_pair = float(np.sum((centred - design @ fit) ** 2)) / left if left > 0 else 0.0

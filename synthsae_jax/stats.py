@@ -52,18 +52,18 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     """
     require(0 < level < 1, f"Interval: level must lie between 0 and 1, got {level}.")
     values = np.asarray(values, np.float64).ravel()
-    kept = values[np.isfinite(values)]
-    n, excluded = kept.size, values.size - kept.size
+    finite = values[np.isfinite(values)]
+    n, excluded = finite.size, values.size - finite.size
     if n == 0:
         return Interval(math.nan, None, None, 0, "undefined", excluded, level=level)
-    mean = float(kept.mean())
-    se = float(kept.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    mean = float(finite.mean())
+    se = float(finite.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     if n < FEWEST_UNITS:
-        points = tuple(float(v) for v in kept)
+        points = tuple(float(v) for v in finite)
         return Interval(mean, None, None, n, "points", excluded, points, level=level)
     if n < BOOTSTRAP_UNITS:
         return _t_interval(mean, se, n - 1, n, "t", excluded, level)
-    lo, hi = resampling.bca_interval(kept, level)
+    lo, hi = resampling.bca_interval(finite, level)
     return Interval(mean, lo, hi, n, "bca", excluded, (), se, n - 1, level)
 
 
@@ -212,11 +212,12 @@ def family_verdicts(
         for name, h in hypotheses.items()
     }
     p = [_decision_p(intervals[name], h, alone[name]) for name, h in hypotheses.items()]
-    kept: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict] = {}
     for (name, decision), adjusted in zip(alone.items(), holm(p), strict=True):
+        # An interval that ends on its bound has p = 1 - level but for rounding.
         survives = adjusted <= 1 - intervals[name].level + 1e-12
-        kept[name] = decision if survives else "undecided"
-    return kept
+        verdicts[name] = decision if survives else "undecided"
+    return verdicts
 
 
 def detectable_effect(interval: Interval, power: float = 0.8) -> float:

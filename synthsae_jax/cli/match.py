@@ -76,21 +76,21 @@ class Match:
                 say(f"The {what}: {path}")
 
 
-def _prior(given: str) -> float | str:
-    if given == "estimate":
-        return given
+def _prior(word: str) -> float | str:
+    if word == "estimate":
+        return word
     try:
-        return float(given)
+        return float(word)
     except ValueError:
         raise ConfigError(
-            f"--prior takes a number in (0, 1) or 'estimate'; got {given!r}."
+            f"--prior takes a number in (0, 1) or 'estimate'; got {word!r}."
         ) from None
 
 
-def _names(given: str) -> tuple[str, ...] | None:
-    if not given:
+def _names(words: str) -> tuple[str, ...] | None:
+    if not words:
         return None
-    return () if given == "none" else tuple(n for n in given.replace(" ", "").split(",") if n)
+    return () if words == "none" else tuple(n for n in words.replace(" ", "").split(",") if n)
 
 
 def _show(record: Mapping[str, Any]) -> None:
@@ -114,16 +114,18 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     widths = [sae["d_sae"] for sae in record["provenance"]["saes"]]
     for pair in record["pairs"]:
         a, b = pair["a"], pair["b"]
-        said = (
+        sentence = (
             f"{names[a]} ({widths[a]} latents) and {names[b]} ({widths[b]}): {pair['matched']} "
             f"pairs by {pair['score'].replace('_', ' ')}"
         )
         if pair["threshold"] is not None:
-            said += f", {pair['above_threshold']} of them at {pair['threshold']:g} or above"
-        known = pair["with_credence"]
-        if known:
-            said += f"; {pair['expected_same']:.1f} of {known} with a credence are expected true"
-        yield said + "."
+            sentence += f", {pair['above_threshold']} of them at {pair['threshold']:g} or above"
+        n_credible = pair["with_credence"]
+        if n_credible:
+            sentence += (
+                f"; {pair['expected_same']:.1f} of {n_credible} with a credence are expected true"
+            )
+        yield sentence + "."
         for reason, count in pair["no_credence"].items():
             yield f"  no credence for {count}: {reason}"
     if record["many"] is not None:

@@ -47,6 +47,6 @@ def why_undefined(name: str) -> str:
     """When a metric is no finite number, from its own explanation."""
     from synthsae_jax import registry
 
-    known = registry.explain(name) if name in registry.explainable() else []
-    reasons = [e.undefined for kind, e in known if kind == "metric" and e.undefined]
+    explanations = registry.explain(name) if name in registry.explainable() else []
+    reasons = [e.undefined for kind, e in explanations if kind == "metric" and e.undefined]
     return "; ".join([*reasons, "NaN where a reconstruction is not finite"])

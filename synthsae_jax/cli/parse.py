@@ -29,16 +29,18 @@ def parse(program: str, argv: Sequence[str], commands: Mapping[str, type]) -> An
         operator.or_,
         (Annotated[command, tyro.conf.subcommand(name)] for name, command in commands.items()),
     )
-    said = io.StringIO()
+    box = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        # tyro explains a mistake in a box on stderr; what it says is read back and said in one
+        # line.
+        with contextlib.redirect_stderr(box):
             return tyro.cli(
                 union, prog=program, args=list(argv), config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as end:
         if not end.code:
             return None
-    raise _mistake(program, argv, commands, said.getvalue())
+    raise _mistake(program, argv, commands, box.getvalue())
 
 
 def _mistake(
@@ -62,13 +64,13 @@ def _mistake(
         if re.match("--?[a-zA-Z]", flag) and flag.replace("_", "-") not in (*flags, *_HELP):
             return unknown_name(f"flag of {command!r}", flag, flags)
     text = _first_sentence(box)
-    if found := re.match(r"Missing from [^:]*: (\S+)", text):
-        return ConfigError(f"{command}: {found[1]} is missing; {more}")
-    if found := re.match(r"Unrecognized options: (.*)", text):
-        return ConfigError(f"{command}: no argument takes {found[1]!r}; {more}")
-    if found := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of (.*)", text):
-        choices = re.findall("'([^']*)'", found[3])
-        return unknown_name(f"value of {found[2]}", found[1], choices)
+    if parts := re.match(r"Missing from [^:]*: (\S+)", text):
+        return ConfigError(f"{command}: {parts[1]} is missing; {more}")
+    if parts := re.match(r"Unrecognized options: (.*)", text):
+        return ConfigError(f"{command}: no argument takes {parts[1]!r}; {more}")
+    if parts := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of (.*)", text):
+        choices = re.findall("'([^']*)'", parts[3])
+        return unknown_name(f"value of {parts[2]}", parts[1], choices)
     return ConfigError(f"{command}: {text}; {more}")
 
 

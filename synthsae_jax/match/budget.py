@@ -48,7 +48,7 @@ def plan_draws(
     """The draws of each protocol; those in `large` read candidates, others `tokens` tokens."""
     kinds = {name: _kind(name) for name in names if name in large}
     total = sum(_SHARES[kind] for kind in set(kinds.values()))
-    made = {}
+    plans = {}
     for name in names:
         if name in kinds:
             kind = kinds[name]
@@ -57,8 +57,8 @@ def plan_draws(
             first, each = _large_seconds(kind, alike, a, b)
         else:
             seconds, first, each = SECONDS / len(names), 0.0, _seconds(name, a, b, tokens)
-        made[name] = _plan(draws, seconds, first, each, a, b)
-    return made
+        plans[name] = _plan(draws, seconds, first, each, a, b)
+    return plans
 
 
 def _plan(draws: int, seconds: float, first: float, each: float, a: Side, b: Side) -> Plan:

@@ -12,41 +12,43 @@ import numpy as np
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.match.evidence import Evidence, of_codes
+from synthsae_jax.match.evidence import CandidatePairs, of_codes
 from synthsae_jax.match.inputs import Side
 
 Prior = float | str
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
+class BestPartners:
     """What each latent of one side has as its best partner on the other, and how credible."""
 
     partner: np.ndarray  # int [L], -1: none
     score: np.ndarray  # float [L]
-    found: Any  # matching.PairCredence
+    pair_credence: Any  # matching.PairCredence
 
     @property
     def credence(self) -> np.ndarray:
         """float [L]: how likely the two track the same feature; NaN where it is not known."""
-        return np.asarray(self.found.credence, np.float64)
+        return np.asarray(self.pair_credence.credence, np.float64)
 
     def record(self) -> dict[str, Any]:
         """Partners and credences as columns, and how many have none for what reason."""
-        reasons = [why for why in self.found.reason if why]
+        reasons = [why for why in self.pair_credence.reason if why]
         return {
             "partner": self.partner,
             "score": self.score,
             "credence": self.credence,
-            "form": self.found.form,
-            "prior": self.found.prior,
-            "prior_source": self.found.prior_source,
+            "form": self.pair_credence.form,
+            "prior": self.pair_credence.prior,
+            "prior_source": self.pair_credence.prior_source,
             "reasons": dict(collections.Counter(reasons).most_common()),
         }
 
 
-def views(model: Any, evidence: Evidence, a: Side, b: Side, prior: Prior) -> tuple[View, View]:
-    """The view of A's latents, and of B's.
+def best_partners(
+    model: Any, evidence: CandidatePairs, a: Side, b: Side, prior: Prior
+) -> tuple[BestPartners, BestPartners]:
+    """Of A's latents, and of B's.
 
     Where there are more tokens than the matcher was fitted on, it sees the first that many.
     """
@@ -55,8 +57,8 @@ def views(model: Any, evidence: Evidence, a: Side, b: Side, prior: Prior) -> tup
         a, b = (dataclasses.replace(s, codes=_first(s.codes, most)) for s in (a, b))
         evidence = of_codes(a.codes, b.codes)
     return (
-        _view(model, evidence, a, b, prior, 0),
-        _view(model, evidence, b, a, prior, 1),
+        _best_partners(model, evidence, a, b, prior, 0),
+        _best_partners(model, evidence, b, a, prior, 1),
     )
 
 
@@ -71,15 +73,17 @@ def _first(codes: Any, n: float) -> Any:
     return codes[: int(n)]
 
 
-def _view(model: Any, evidence: Evidence, mine: Side, other: Side, prior: Prior, axis: int) -> View:
+def _best_partners(
+    model: Any, evidence: CandidatePairs, mine: Side, other: Side, prior: Prior, axis: int
+) -> BestPartners:
     partner, score = evidence.best(axis)
     if isinstance(model, NoModel):
-        return View(partner, score, _nothing(partner.size, model))
+        return BestPartners(partner, score, _nothing(partner.size, model))
     fired, theirs = mine.fired, other.fired
     scores: dict[str, np.ndarray] = {evidence.score: score}
     if evidence.score == "decoder_cosine":
         scores |= _encoder_cosines(mine, other, np.maximum(partner, 0))
-    found = matching.credence(
+    judged = matching.credence(
         model,
         scores,
         fired,
@@ -90,7 +94,7 @@ def _view(model: Any, evidence: Evidence, mine: Side, other: Side, prior: Prior,
         col=partner,
         dim=mine.loaded.d_in,
     )
-    return View(partner, score, found)
+    return BestPartners(partner, score, judged)
 
 
 def _encoder_cosines(mine: Side, other: Side, taken: np.ndarray) -> dict[str, np.ndarray]:
@@ -104,24 +108,25 @@ def _encoder_cosines(mine: Side, other: Side, taken: np.ndarray) -> dict[str, np
 
 
 def of_pairs(
-    a: View, b: View, row: np.ndarray, col: np.ndarray
+    a: BestPartners, b: BestPartners, row: np.ndarray, col: np.ndarray
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Credence of each matched pair, and how many have none for what reason.
 
-    A credence belongs to a latent's best partner. Where each is the other's best both views say
+    A credence belongs to a latent's best partner. Where each is the other's best both sides say
     one, and the smaller counts; where neither is, there is none.
     """
     best_a, best_b = a.partner[row] == col, b.partner[col] == row
     of_a = np.where(best_a, a.credence[row], np.nan)
     of_b = np.where(best_b, b.credence[col], np.nan)
-    found = np.fmin(of_a, of_b)
+    smaller = np.fmin(of_a, of_b)
     why = collections.Counter(
         "neither latent is the other's best partner"
         if not best_a[i] and not best_b[i]
-        else (a.found.reason[row[i]] if best_a[i] else b.found.reason[col[i]]) or "not known"
-        for i in np.flatnonzero(np.isnan(found))
+        else (a.pair_credence.reason[row[i]] if best_a[i] else b.pair_credence.reason[col[i]])
+        or "not known"
+        for i in np.flatnonzero(np.isnan(smaller))
     )
-    return found, dict(why.most_common())
+    return smaller, dict(why.most_common())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +163,7 @@ def load_model() -> Any:
 
 
 def universality(pairs: Mapping[tuple[int, int], Any], n_saes: int, model: Any) -> list[Any]:
-    """Per SAE how universal its latents are (`matching.latent_credence`), by its views."""
+    """Per SAE how universal its latents are (`matching.latent_credence`), by its pairs."""
     if not isinstance(model, NoModel):
         return matching.latent_credence(pairs, n_saes, model)
     widths = [len(pairs[a, (a + 1) % n_saes].credence) for a in range(n_saes)]

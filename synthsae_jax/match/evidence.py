@@ -24,7 +24,7 @@ Block = tuple[int, np.ndarray]  # first row, scores [rows, L_b]; -inf where ther
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
+class CandidatePairs:
     """Scores of the candidate pairs of two SAEs: for each latent its best partners, both ways."""
 
     score: str
@@ -51,7 +51,7 @@ class Evidence:
 
 def candidates(
     score: str, shape: tuple[int, int], blocks: Iterator[Block], k: int = CANDIDATES
-) -> Evidence:
+) -> CandidatePairs:
     """The `k` best partners of every row and of every column, of scores that come in blocks."""
     best = Candidates(score, shape, k)
     for start, s in blocks:
@@ -66,7 +66,7 @@ class Candidates:
         n_a, n_b = shape
         self.score, self.shape = score, shape
         self._k_a, self._k_b = min(k, n_b), min(k, n_a)
-        self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._of_rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._beyond = np.full(n_a, -np.inf)
         self._top = np.full((n_b, self._k_b), -np.inf, np.float32)
         self._top_row = np.zeros((n_b, self._k_b), np.int64)
@@ -75,15 +75,16 @@ class Candidates:
         """Take in scores `[rows, L_b]` of A's latents from `start` on; rows come once each."""
         k_a, n_b = self._k_a, self.shape[1]
         at = largest(s, k_a)
-        kept = np.take_along_axis(s, at, 1)
-        here = np.repeat(np.arange(start, start + len(s)), k_a)
-        self._found.append((here, at.ravel(), kept.ravel()))
+        top = np.take_along_axis(s, at, 1)
+        rows = np.repeat(np.arange(start, start + len(s)), k_a)
+        self._of_rows.append((rows, at.ravel(), top.ravel()))
         if k_a < n_b:
-            self._beyond[start : start + len(s)] = kept.min(1)
+            self._beyond[start : start + len(s)] = top.min(1)
         self._add_to_columns(start, s)
 
     def _add_to_columns(self, start: int, s: np.ndarray) -> None:
         """What beats a column's worst so far joins it: after a few blocks that is hardly any."""
+        # A column of ties at -inf takes nothing in: what has no score never beats it.
         beats = s > self._top.min(1)
         if np.count_nonzero(beats) > 4 * self._top.size:
             rows = np.broadcast_to(np.arange(start, start + len(s)), s.T.shape)
@@ -94,13 +95,13 @@ class Candidates:
             return
         order = np.lexsort((-s[row, col], col))
         row, col = row[order], col[order]
-        place = np.arange(col.size) - np.searchsorted(col, col)
-        own = place < self._k_b  # more of one column than it can keep
-        row, col, place = row[own], col[own], place[own]
+        rank = np.arange(col.size) - np.searchsorted(col, col)
+        fits = rank < self._k_b  # more of one column than it can keep
+        row, col, rank = row[fits], col[fits], rank[fits]
         columns, index = np.unique(col, return_inverse=True)
-        more = np.full((columns.size, int(place.max()) + 1), -np.inf, np.float32)
+        more = np.full((columns.size, int(rank.max()) + 1), -np.inf, np.float32)
         rows = np.zeros(more.shape, np.int64)
-        more[index, place], rows[index, place] = s[row, col], start + row
+        more[index, rank], rows[index, rank] = s[row, col], start + row
         self._merge(columns, more, rows)
 
     def _merge(self, columns: slice | np.ndarray, more: np.ndarray, rows: np.ndarray) -> None:
@@ -111,16 +112,16 @@ class Candidates:
         self._top[columns] = np.take_along_axis(both, best, 1)
         self._top_row[columns] = np.take_along_axis(of, best, 1)
 
-    def evidence(self) -> Evidence:
+    def evidence(self) -> CandidatePairs:
         """The candidates found, each once."""
         n_b = self.shape[1]
         columns = np.repeat(np.arange(n_b), self._k_b)
-        parts = (*self._found, (self._top_row.ravel(), columns, self._top.ravel()))
+        parts = (*self._of_rows, (self._top_row.ravel(), columns, self._top.ravel()))
         row, col, value = (np.concatenate(part) for part in zip(*parts))
         finite = np.isfinite(value)
         pair, first = np.unique(row[finite] * n_b + col[finite], return_index=True)
         value = value[finite][first]
-        return Evidence(self.score, self.shape, pair // n_b, pair % n_b, value, self._beyond)
+        return CandidatePairs(self.score, self.shape, pair // n_b, pair % n_b, value, self._beyond)
 
 
 def largest(s: np.ndarray, k: int) -> np.ndarray:
@@ -132,6 +133,8 @@ def largest(s: np.ndarray, k: int) -> np.ndarray:
     rows, width = s.shape
     if k == 1:
         return s.argmax(1)[:, None]
+    # About as many groups as columns that are left inside the k best ones: the two searches cost
+    # alike.
     size = max(int((width / k) ** 0.5), 1)
     if size < 4:
         return np.argpartition(-s, k - 1, axis=1)[:, :k]
@@ -139,13 +142,13 @@ def largest(s: np.ndarray, k: int) -> np.ndarray:
     groups = s[:, : n * size].reshape(rows, n, size).max(2)
     taken = np.argpartition(-groups, k - 1, axis=1)[:, :k]
     inside = (taken[:, :, None] * size + np.arange(size)).reshape(rows, k * size)
-    rest = np.broadcast_to(np.arange(n * size, width), (rows, width - n * size))
-    columns = np.concatenate([inside, rest], axis=1)
+    tail = np.broadcast_to(np.arange(n * size, width), (rows, width - n * size))
+    columns = np.concatenate([inside, tail], axis=1)
     best = np.argpartition(-np.take_along_axis(s, columns, 1), k - 1, axis=1)[:, :k]
     return np.take_along_axis(columns, best, 1)
 
 
-def of_codes(a: sparse.csr_matrix, b: sparse.csr_matrix, k: int = CANDIDATES) -> Evidence:
+def of_codes(a: sparse.csr_matrix, b: sparse.csr_matrix, k: int = CANDIDATES) -> CandidatePairs:
     """Candidates by Pearson correlation of codes `[n, L_a]`, `[n, L_b]` on the same tokens.
 
     Latents that never fire have no score; those that never vary have 0.
@@ -154,7 +157,7 @@ def of_codes(a: sparse.csr_matrix, b: sparse.csr_matrix, k: int = CANDIDATES) ->
     return candidates(name, (a.shape[1], b.shape[1]), score_blocks(name, a, b), k)
 
 
-def of_rows(name: str, a: np.ndarray, b: np.ndarray, k: int = CANDIDATES) -> Evidence:
+def of_rows(name: str, a: np.ndarray, b: np.ndarray, k: int = CANDIDATES) -> CandidatePairs:
     """Candidates by cosine of rows `[L_a, D]`, `[L_b, D]`."""
     return candidates(name, (len(a), len(b)), cosine_blocks(a, b), k)
 
@@ -180,7 +183,7 @@ def cosine_blocks(a: np.ndarray, b: np.ndarray) -> Iterator[Block]:
         yield start, one[start : start + _ROWS] @ other.T
 
 
-def matched(evidence: Evidence, floor: float = 0.0) -> Matching:
+def matched(evidence: CandidatePairs, floor: float = 0.0) -> Matching:
     """The one-to-one pairs above `floor` with the largest total, among the candidates.
 
     `gap` bounds what a pair outside of the candidates could have added: with prices p of columns,
@@ -188,22 +191,22 @@ def matched(evidence: Evidence, floor: float = 0.0) -> Matching:
     excess over its price of row i's candidates, or of what is beyond them at no price.
     """
     e = evidence
-    found = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)
+    assignment = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)
     excess = np.where(np.isfinite(e.beyond), e.beyond - floor, -np.inf)
-    np.maximum.at(excess, e.row, e.value - floor - found.price[e.col])
-    bound = np.maximum(excess, 0.0).sum() + found.price.sum()
-    order = np.argsort(found.row)
-    row, col = found.row[order], found.col[order]
+    np.maximum.at(excess, e.row, e.value - floor - assignment.price[e.col])
+    bound = np.maximum(excess, 0.0).sum() + assignment.price.sum()
+    order = np.argsort(assignment.row)
+    row, col = assignment.row[order], assignment.col[order]
     return Matching(
         row=row.astype(np.int32),
         col=col.astype(np.int32),
         score=scores_of(e, row, col),
         valid=np.ones(row.size, bool),
-        gap=np.float32(max(bound - found.total, 0.0)),
+        gap=np.float32(max(bound - assignment.total, 0.0)),
     )
 
 
-def scores_of(evidence: Evidence, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+def scores_of(evidence: CandidatePairs, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     """Scores of given candidate pairs, float32 `[M]`."""
     e = evidence
     at = np.searchsorted(e.row * e.shape[1] + e.col, row.astype(np.int64) * e.shape[1] + col)
@@ -218,5 +221,5 @@ def joint_of(
     ends: Callable[[sparse.csc_matrix, int], np.ndarray] = lambda m, i: m.indices[
         m.indptr[i] : m.indptr[i + 1]
     ]
-    found = [np.intersect1d(ends(one, i), ends(other, j), True).size for i, j in zip(row, col)]
-    return np.array(found, np.int64)
+    counts = [np.intersect1d(ends(one, i), ends(other, j), True).size for i, j in zip(row, col)]
+    return np.array(counts, np.int64)

@@ -22,10 +22,10 @@ def pair_records(pair: Mapping[str, Any], latents: Sequence[Mapping[str, Any]]) 
     """A record per matched pair: its latents, score, credence, and the rarer one's firing rate."""
     columns = pair["matching"]
     rates = [latents[pair[side]]["firing_rate"] for side in ("a", "b")]
-    found = []
+    records = []
     for i, (a, b) in enumerate(zip(columns["a"], columns["b"], strict=True)):
         rate = None if None in rates else min(rates[0][a], rates[1][b])
-        found.append(
+        records.append(
             {
                 "a": a,
                 "b": b,
@@ -34,7 +34,7 @@ def pair_records(pair: Mapping[str, Any], latents: Sequence[Mapping[str, Any]]) 
                 "rate": rate,
             }
         )
-    return found
+    return records
 
 
 def pairs_plot(
@@ -46,15 +46,15 @@ def pairs_plot(
     histogram; without rates the right panel is a histogram of scores.
     """
     canvas.need(records, ["score", "credence", "rate"], "Matched pairs")
-    known = [r for r in records if r["credence"] is not None]
+    credible = [r for r in records if r["credence"] is not None]
     with canvas.styled():
         figure = canvas.new_figure(width, 2.4 if width == "page" else 4.6)
         shape = (1, 2) if width == "page" else (2, 1)
         left, right = figure.subplots(*shape).flat
-        _credences(left, known, len(records) - len(known))
+        _credences(left, credible, len(records) - len(credible))
         name = style.readable(score)
         if all(r["rate"] for r in records):
-            _scores_by_rate(figure, right, records, known)
+            _scores_by_rate(figure, right, records, credible)
             right.set_ylabel(name)
         else:
             right.hist([r["score"] for r in records], bins=_BINS, color=style.PALETTE[0])
@@ -64,14 +64,14 @@ def pairs_plot(
     return canvas.Plot(figure, canvas.FigureData(tuple(dict(r) for r in records)), alt)
 
 
-def _credences(axes: Axes, known: Sequence[Mapping[str, Any]], without: int) -> None:
-    if known:
-        values = [r["credence"] for r in known]
+def _credences(axes: Axes, credible: Sequence[Mapping[str, Any]], without: int) -> None:
+    if credible:
+        values = [r["credence"] for r in credible]
         axes.hist(values, bins=np.linspace(0, 1, _BINS + 1).tolist(), color=style.PALETTE[0])
     else:
         axes.text(0.5, 0.5, "no pair has a credence", ha="center", transform=axes.transAxes)
     axes.set_xlim(0, 1)
-    note = f" ({without} without one)" if without and known else ""
+    note = f" ({without} without one)" if without and credible else ""
     axes.set_xlabel(f"credence that the two are one feature{note}")
     axes.set_ylabel("pairs")
 
@@ -80,26 +80,26 @@ def _scores_by_rate(
     figure: Figure,
     axes: Axes,
     records: Sequence[Mapping[str, Any]],
-    known: Sequence[Mapping[str, Any]],
+    credible: Sequence[Mapping[str, Any]],
 ) -> None:
-    place = lambda rows: ([r["rate"] for r in rows], [r["score"] for r in rows])
+    xy = lambda rows: ([r["rate"] for r in rows], [r["score"] for r in rows])
     # a picture inside the drawing where there are too many marks to draw one by one
     many = len(records) > 500
     size = 16 if not many else 5
-    rest = [r for r in records if r["credence"] is None]
-    if rest:
+    others = [r for r in records if r["credence"] is None]
+    if others:
         axes.scatter(
-            *place(rest),
+            *xy(others),
             s=size,
             facecolors="none",
             edgecolors=style.MUTED,
             linewidths=0.4,
             rasterized=many,
         )
-    if known:
+    if credible:
         marks = axes.scatter(
-            *place(known),
-            c=[r["credence"] for r in known],
+            *xy(credible),
+            c=[r["credence"] for r in credible],
             s=size,
             cmap=_COLOURS,
             vmin=0,

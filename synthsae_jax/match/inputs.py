@@ -55,11 +55,11 @@ def read_sides(
 ) -> list[Side]:
     """The SAEs with their codes on paired tokens; what does not fit together is a `ConfigError`."""
     require(len(paths) >= 2, f"match takes two SAEs or more; given {len(paths)}.")
-    given = [name for name, v in zip(MODES, (acts, codes, weights_only)) if v]
+    modes = [name for name, v in zip(MODES, (acts, codes, weights_only)) if v]
     require(
-        len(given) == 1,
+        len(modes) == 1,
         "match takes one of --acts (model activations on paired tokens), --codes (latents on "
-        f"paired tokens) and --weights-only; given {' and '.join(given) or 'none'}.",
+        f"paired tokens) and --weights-only; given {' and '.join(modes) or 'none'}.",
     )
     _check_files(len(paths), [Path(p) for p in acts], [Path(p) for p in codes])
     loaded = [load_sae(path) for path in paths]
@@ -68,7 +68,7 @@ def read_sides(
         return sides
     if codes:
         read = [(Path(p), _codes(Path(p), side.loaded)) for p, side in zip(codes, sides)]
-        _check_tokens([(path, found.shape[0]) for path, found in read])
+        _check_tokens([(path, matrix.shape[0]) for path, matrix in read])
         return [dataclasses.replace(s, codes=c, read=p) for s, (p, c) in zip(sides, read)]
     files = [Path(p) for p in (list(acts) * len(paths) if len(acts) == 1 else acts)]
     arrays = {path: _array(path) for path in dict.fromkeys(files)}
@@ -83,12 +83,12 @@ def read_sides(
             sae.sae is not None,
             f"No codes can be made with this SAE: {sae.no_codes}. Give --codes or --weights-only.",
         )
-    found = []
+    encoded = []
     for i, (path, side) in enumerate(zip(files, sides)):
         report(i / len(sides), f"codes of {side.name}")
-        made = _encoded(path, arrays[path], side.loaded)
-        found.append(dataclasses.replace(side, codes=made, acts=arrays[path], read=path))
-    return found
+        matrix = _encoded(path, arrays[path], side.loaded)
+        encoded.append(dataclasses.replace(side, codes=matrix, acts=arrays[path], read=path))
+    return encoded
 
 
 def _check_files(n: int, acts: list[Path], codes: list[Path]) -> None:
@@ -111,8 +111,8 @@ def _names(paths: Sequence[PathLike]) -> list[str]:
     return names if len(set(names)) == len(names) else [f"{i}:{n}" for i, n in enumerate(names)]
 
 
-def _check_tokens(given: Sequence[tuple[Path, int]]) -> None:
-    (first, n), *others = given
+def _check_tokens(files: Sequence[tuple[Path, int]]) -> None:
+    (first, n), *others = files
     for path, m in others:
         require(
             m == n,
@@ -137,10 +137,10 @@ def _array(path: Path) -> np.ndarray:
 
 def _codes(path: Path, sae: LoadedSAE) -> sparse.csr_matrix:
     """The codes of a file, one column per latent of the SAE."""
-    found = load_codes(path)
-    width = found.shape[1]
+    codes = load_codes(path)
+    width = codes.shape[1]
     require(width == sae.d_sae, f"{path} has codes of {width} latents, {sae.path} has {sae.d_sae}.")
-    return found
+    return codes
 
 
 def _encoded(path: Path, x: np.ndarray, loaded: LoadedSAE) -> sparse.csr_matrix:
@@ -156,12 +156,12 @@ def _encoded(path: Path, x: np.ndarray, loaded: LoadedSAE) -> sparse.csr_matrix:
             filled = np.pad(block, ((0, rows - len(block)), (0, 0)))
             yield np.asarray(encode(loaded.params, jnp.asarray(filled)))[: len(block)]
 
-    found, total = [], 0
+    parts, total = [], 0
     for block in blocks():
-        found.append(sparse.csr_matrix(block))
-        total += found[-1].nnz
+        parts.append(sparse.csr_matrix(block))
+        total += parts[-1].nnz
         require(
-            bool(np.isfinite(found[-1].data).all()),
+            bool(np.isfinite(parts[-1].data).all()),
             f"{loaded.path} makes codes that are not finite.",
         )
         require(
@@ -169,4 +169,4 @@ def _encoded(path: Path, x: np.ndarray, loaded: LoadedSAE) -> sparse.csr_matrix:
             f"{loaded.path} makes more than {_MOST_CODES:,} codes that are not 0: give fewer "
             "tokens.",
         )
-    return cast(sparse.csr_matrix, sparse.vstack(found, format="csr"))
+    return cast(sparse.csr_matrix, sparse.vstack(parts, format="csr"))

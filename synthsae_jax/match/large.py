@@ -51,7 +51,7 @@ class _Shape(NamedTuple):
 class CandidateEvidence(Evidence):
     """`Evidence` of which only the candidates are known."""
 
-    known: match_evidence.Evidence | None = None
+    pairs: match_evidence.CandidatePairs | None = None
 
     @property
     def counts(self) -> Any:
@@ -63,12 +63,12 @@ class CandidateEvidence(Evidence):
         return _fired(self.a), _fired(self.b)
 
     def scores(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-        assert self.known is not None
-        return match_evidence.scores_of(self.known, row, col)
+        assert self.pairs is not None
+        return match_evidence.scores_of(self.pairs, row, col)
 
     def best_scores(self, axis: int) -> np.ndarray:
-        assert self.known is not None
-        return self.known.best(axis)[1]
+        assert self.pairs is not None
+        return self.pairs.best(axis)[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +84,10 @@ class CandidatePipeline(Pipeline):
     def run(self, a: SideInputs, b: SideInputs) -> PipelineResult:
         """The matching of two SAEs whose codes, if any, are CSR matrices."""
         evidence = CandidateEvidence(s=_shape(a, b), a=a, b=b)  # type: ignore[arg-type]
-        kept_a, kept_b, of_latents = filter_latents(self.filters, evidence)
-        known = self._known(a, b, kept_a, kept_b)
-        evidence = dataclasses.replace(evidence, known=known)
-        m = self._solve(known)
+        alive_a, alive_b, of_latents = filter_latents(self.filters, evidence)
+        pairs = self._candidate_pairs(a, b, alive_a, alive_b)
+        evidence = dataclasses.replace(evidence, pairs=pairs)
+        m = self._solve(pairs)
         steps = tuple(step for step in self.filters if step[0] != _AGREEMENT)
         m, of_pairs = filter_pairs(steps, evidence, m)
         for name, options in self.filters:
@@ -96,9 +96,9 @@ class CandidatePipeline(Pipeline):
                 m = m.replace(valid=m.valid & _agree(m, other, options["at_least"]))
         return PipelineResult(m, (*of_latents, *of_pairs), evidence)
 
-    def _known(
-        self, a: SideInputs, b: SideInputs, kept_a: np.ndarray, kept_b: np.ndarray
-    ) -> match_evidence.Evidence:
+    def _candidate_pairs(
+        self, a: SideInputs, b: SideInputs, alive_a: np.ndarray, alive_b: np.ndarray
+    ) -> match_evidence.CandidatePairs:
         if self.score == "decoder_cosine":
             return self._directions("decoder", a, b)
         x: Any = a.latents
@@ -107,25 +107,25 @@ class CandidatePipeline(Pipeline):
         if what is not None:
             return self.shared.of_codes(x, y, what)
         blocks = match_evidence.score_blocks(self.score, x, y)
-        masked = _masked(blocks, kept_a, kept_b)
+        masked = _masked(blocks, alive_a, alive_b)
         shape = x.shape[1], y.shape[1]
         return match_evidence.candidates(self.score, shape, masked, self.candidates)
 
-    def _directions(self, part: str, a: SideInputs, b: SideInputs) -> match_evidence.Evidence:
+    def _directions(self, part: str, a: SideInputs, b: SideInputs) -> match_evidence.CandidatePairs:
         absolute = bool(self.score_options.get("absolute"))
         return self.shared.of_rows(getattr(a, part), getattr(b, part), absolute=absolute)
 
-    def _solve(self, known: match_evidence.Evidence) -> Matching:
+    def _solve(self, pairs: match_evidence.CandidatePairs) -> Matching:
         if self.solver == "assignment":
-            row, col, score = self.shared.assigned(known)
+            row, col, score = self.shared.assigned(pairs)
         elif self.solver == "mutual_nearest":
-            partner, best = known.best(0)
-            back = known.best(1)[0]
+            partner, best = pairs.best(0)
+            back = pairs.best(1)[0]
             row = np.flatnonzero((partner >= 0) & (back[partner] == np.arange(partner.size)))
             col, score = partner[row], best[row]
         else:
             forth = self.solver_options.get("direction", "b_to_a") == "a_to_b"
-            partner, best = known.best(0 if forth else 1)
+            partner, best = pairs.best(0 if forth else 1)
             mine = np.flatnonzero(partner >= 0)
             row, col = (mine, partner[mine]) if forth else (partner[mine], mine)
             score = best[mine]
@@ -151,8 +151,8 @@ def large_protocol(name: str, shared: SharedEvidence) -> Protocol:
 def shared_evidence(names: Iterable[str]) -> SharedEvidence:
     """A memory that reads, in each pass over codes, what all of these protocols match by."""
     pipelines: list[Any] = [large_protocol(name, SharedEvidence()).pipeline for name in names]
-    asked = (wanted(p) for p in pipelines if p.score != "decoder_cosine")
-    return SharedEvidence(what for what in asked if what is not None)
+    needs = (wanted(p) for p in pipelines if p.score != "decoder_cosine")
+    return SharedEvidence(what for what in needs if what is not None)
 
 
 def wanted(pipeline: CandidatePipeline) -> Wanted | None:
@@ -179,11 +179,11 @@ def has_large_form(name: str) -> bool:
     )
 
 
-def _masked(blocks: Iterator[Block], kept_a: np.ndarray, kept_b: np.ndarray) -> Iterator[Block]:
+def _masked(blocks: Iterator[Block], alive_a: np.ndarray, alive_b: np.ndarray) -> Iterator[Block]:
     """Scores without the latents that are left out."""
     for start, s in blocks:
-        s[~kept_a[start : start + len(s)]] = -np.inf
-        s[:, ~kept_b] = -np.inf
+        s[~alive_a[start : start + len(s)]] = -np.inf
+        s[:, ~alive_b] = -np.inf
         yield start, s
 
 

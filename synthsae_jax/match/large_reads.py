@@ -28,9 +28,9 @@ def _dustbin_count(view: View) -> Numbers:
     level = max(float(score.min()), float(np.quantile(null, 0.95)) if null.size else -np.inf)
     level -= 1e-6 * (1 + abs(level))
     evidence: Any = view.result.evidence
-    e = evidence.known
-    found = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, level)
-    return {"shared_by_assignment": (found.row.size / living, "")}
+    e = evidence.pairs
+    assignment = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, level)
+    return {"shared_by_assignment": (assignment.row.size / living, "")}
 
 
 def _curve(view: View) -> Numbers:

@@ -30,8 +30,8 @@ def many(pairwise: Pairwise, widths: Sequence[int]) -> dict[str, Any] | None:
         return None
     triples = []
     for a, b, c in itertools.combinations(range(n), 3):
-        found = cycle_consistency(pairwise[a, b], pairwise[b, c], pairwise[a, c])
-        triples.append({"saes": [a, b, c], "chance": 1 / widths[c], **found})
+        cycle = cycle_consistency(pairwise[a, b], pairwise[b, c], pairwise[a, c])
+        triples.append({"saes": [a, b, c], "chance": 1 / widths[c], **cycle})
     groups = match_many(pairwise, widths)
     return {
         "cycles": triples,

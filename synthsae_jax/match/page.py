@@ -43,7 +43,7 @@ def match_contents(record: Mapping[str, Any]) -> dict[str, Any]:
     names = [sae["name"] for sae in saes]
     tokens = about["tokens"]
     on = "from weights alone" if tokens is None else f"on {tokens:,} paired tokens"
-    sections = [page.Section("Which SAEs", _given(about), (tables.plain(_saes(record)),))]
+    sections = [page.Section("Which SAEs", _provenance(about), (tables.plain(_saes(record)),))]
     if record["many"] is not None:
         sections.append(_many(record["many"], names))
     for i, pair in enumerate(record["pairs"]):
@@ -56,24 +56,24 @@ def match_contents(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _given(about: Mapping[str, Any]) -> str:
+def _provenance(about: Mapping[str, Any]) -> str:
     version = about["versions"]
     options = about["options"]
-    said = ", ".join(
+    settings = ", ".join(
         f"{name.replace('_', ' ')} {options[name]}" for name in ("mode", "prior", "draws", "seed")
     )
     return (
-        f"synthsae_jax {version['synthsae_jax']}, jax {version['jax']}; {said}; calibrated matcher "
-        f"{about['credence_model']['version'] or 'none'}."
+        f"synthsae_jax {version['synthsae_jax']}, jax {version['jax']}; {settings}; calibrated "
+        f"matcher {about['credence_model']['version'] or 'none'}."
     )
 
 
 def _saes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for sae, latents in zip(record["provenance"]["saes"], record["latents"], strict=True):
         alive = latents["alive"]
         returns = [v for v in latents["universality"]["reappearance"] if v is not None]
-        found.append(
+        rows.append(
             {
                 "SAE": sae["name"],
                 "architecture": sae["architecture"],
@@ -84,7 +84,7 @@ def _saes(record: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "sha256": next(iter(reversed(sae["sha256"].values())))[:12],
             }
         )
-    return found
+    return rows
 
 
 def _many(many: Mapping[str, Any], names: Sequence[str]) -> page.Section:
@@ -112,11 +112,11 @@ def _pair(
     drawn: bool,
 ) -> page.Section:
     a, b = names[pair["a"]], names[pair["b"]]
-    found = pair["matched"]
-    known, expected = pair["with_credence"], pair["expected_same"]
-    text = f"{found} pairs by {pair['score'].replace('_', ' ')}. "
-    if known:
-        text += f"Of {known} with a credence {expected:.1f} are expected to be one feature. "
+    n_matched = pair["matched"]
+    n_credible, expected = pair["with_credence"], pair["expected_same"]
+    text = f"{n_matched} pairs by {pair['score'].replace('_', ' ')}. "
+    if n_credible:
+        text += f"Of {n_credible} with a credence {expected:.1f} are expected to be one feature. "
     for side, one in (("A", pair["best_of_a"]), ("B", pair["best_of_b"])):
         if one["prior"] is not None:
             text += f"Prior of {side}'s latents: {one['prior']:.2f} ({one['prior_source']}). "

@@ -53,12 +53,12 @@ def run_protocols(
     plans = plan_draws(runs, large, draws, a, b, 0 if tokens is None else tokens.size)
     shared = shared_evidence(large)
     sides = whole = None
-    found = {}
+    results = {}
     for i, name in enumerate(names):
         report(i / len(names), name)
         protocol = protocols[name]
         if name not in runs:
-            found[name] = _not_run(protocol, why_not)
+            results[name] = _not_run(protocol, why_not)
             continue
         # the same key for all: they share what they have in common
         key = jax.random.key(seed)
@@ -68,23 +68,23 @@ def run_protocols(
             recipe = large_protocol(name, shared)
             result = run_recipe(name, recipe, *whole, key=key, draws=plan.draws)
             used = n_tokens(a) if _by_codes(name) and a.codes is not None else None
-            found[name] = result_record(result, plan, used, "candidates")
+            results[name] = result_record(result, plan, used, "candidates")
             continue
         if n_pairs > MOST_PAIRS:
             why = (
                 f"{a.loaded.d_sae} x {b.loaded.d_sae} latents are more than {MOST_PAIRS} pairs, "
                 "and it has no form for so many"
             )
-            found[name] = _not_run(protocol, why)
+            results[name] = _not_run(protocol, why)
             continue
         if sides is None:
             sides = _dense(a, b, tokens, of_acts)
-        made, context = sides
-        result = run_protocol(name, *made, key=key, draws=plan.draws, context=context)
+        inputs, context = sides
+        result = run_protocol(name, *inputs, key=key, draws=plan.draws, context=context)
         seen = tokens if _by_codes(name) else of_acts if "activations" in protocol.needs else None
         used = None if seen is None else seen.size
-        found[name] = result_record(result, plan, used, "all pairs")
-    return found
+        results[name] = result_record(result, plan, used, "all pairs")
+    return results
 
 
 def _by_codes(name: str) -> bool:
@@ -203,10 +203,10 @@ def _rebuilds(side: Side) -> Any:
     return jax.jit(lambda x: sae.decode(params, sae.encode(params, x)))
 
 
-def summary(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One line per protocol: its own number, the mean of its first null about it, and p."""
     lines = []
-    for name, one in found.items():
+    for name, one in results.items():
         primary = one["primary"]
         null = next((n for n in one["nulls"] if primary in n["mean"]), None)
         lines.append(

@@ -54,8 +54,8 @@ def write_match(path: atomic.PathLike, record: Record) -> None:
 
 def read_match(path: atomic.PathLike) -> Record:
     """The record in a file; `ConfigError` where it is none, or of another version."""
-    found = read_object(Path(path))
-    return check_record(found, str(path))
+    record = read_object(Path(path))
+    return check_record(record, str(path))
 
 
 def check_record(record: Record, where: str = "record") -> Record:

@@ -70,9 +70,9 @@ def match_saes(
         pairs, views, pairwise = [], {}, {}
         index = list(itertools.combinations(range(len(sides)), 2))
         for i, (a, b) in enumerate(index):
-            here = _part(report, 0.2 + 0.8 * i / len(index), 0.8 / len(index))
+            part = _part(report, 0.2 + 0.8 * i / len(index), 0.8 / len(index))
             one = _pair(
-                (a, b), sides, model, prior, names, draws, seed, threshold, same_space, here
+                (a, b), sides, model, prior, names, draws, seed, threshold, same_space, part
             )
             pairs.append(one["record"])
             views |= one["views"]
@@ -105,8 +105,8 @@ def match_saes(
     )
 
 
-def _protocols(given: Sequence[str] | None) -> tuple[str, ...]:
-    names = protocol_names() if given is None else tuple(dict.fromkeys(given))
+def _protocols(chosen: Sequence[str] | None) -> tuple[str, ...]:
+    names = protocol_names() if chosen is None else tuple(dict.fromkeys(chosen))
     for name in names:
         check_choice("protocol", name, protocol_names())
     return names
@@ -151,10 +151,10 @@ def _pair(
     else:
         require(one_space, f"Nothing to match {a.name} and {b.name} by: {why}.")
         evidence = match_evidence.of_rows("decoder_cosine", a.loaded.decoder, b.loaded.decoder)
-    found = match_evidence.matched(evidence)
-    view_a, view_b = match_credence.views(model, evidence, a, b, prior)
-    row, col = np.asarray(found.row), np.asarray(found.col)
-    credence, missing = match_credence.of_pairs(view_a, view_b, row, col)
+    matched = match_evidence.matched(evidence)
+    best_a, best_b = match_credence.best_partners(model, evidence, a, b, prior)
+    row, col = np.asarray(matched.row), np.asarray(matched.col)
+    credence, missing = match_credence.of_pairs(best_a, best_b, row, col)
     judged = match_protocols.run_protocols(
         names,
         a,
@@ -167,8 +167,8 @@ def _pair(
     )
     of_weights = evidence.score == "decoder_cosine"
     level = _COSINE if threshold is None and of_weights else threshold
-    score = np.asarray(found.score)
-    known = credence[~np.isnan(credence)]
+    score = np.asarray(matched.score)
+    defined = credence[~np.isnan(credence)]
     record = {
         "a": index[0],
         "b": index[1],
@@ -182,32 +182,34 @@ def _pair(
             "credence": credence,
             "joint": _joint(a, b, row, col),
         },
-        "gap": found.gap,
+        "gap": matched.gap,
         "matched": row.size,
         "threshold": level,
         "above_threshold": None if level is None else int((score >= level).sum()),
-        "with_credence": known.size,
-        "expected_same": float(known.sum()),
+        "with_credence": defined.size,
+        "expected_same": float(defined.sum()),
         "no_credence": missing,
         "credence_tokens": _credence_tokens(model, a),
-        "best_of_a": view_a.record(),
-        "best_of_b": view_b.record(),
+        "best_of_a": best_a.record(),
+        "best_of_b": best_b.record(),
         "protocols": judged,
         "summary": match_protocols.summary(judged),
     }
-    both = {index: view_a.found, index[::-1]: view_b.found}
-    return {"record": record, "views": both, "matching": found}
+    both = {index: best_a.pair_credence, index[::-1]: best_b.pair_credence}
+    return {"record": record, "views": both, "matching": matched}
 
 
-def space(a: Side, b: Side, given: str) -> tuple[bool, str]:
+def space(a: Side, b: Side, declared: str) -> tuple[bool, str]:
     """Are the directions of two SAEs compared as they stand, and why."""
     widths = a.loaded.d_in, b.loaded.d_in
     if widths[0] != widths[1]:
         why = f"they read {widths[0]} and {widths[1]} dimensions"
-        require(given != "yes", f"{a.name} and {b.name} cannot share an activation space: {why}.")
+        require(
+            declared != "yes", f"{a.name} and {b.name} cannot share an activation space: {why}."
+        )
         return False, why
-    if given != "auto":
-        return given == "yes", "declared"
+    if declared != "auto":
+        return declared == "yes", "declared"
     if a.acts is not None and b.acts is not None:
         if a.read == b.read:
             return True, "they read the same file of activations"

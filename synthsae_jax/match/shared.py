@@ -19,8 +19,8 @@ from scipy import sparse
 
 from synthsae_jax.match.evidence import (
     CANDIDATES,
+    CandidatePairs,
     Candidates,
-    Evidence,
     candidates,
     cosine_blocks,
     scores_of,
@@ -45,50 +45,52 @@ class SharedEvidence:
 
     def __init__(self, wanted: Iterable[Wanted] = ()):
         self._wanted = frozenset(wanted)
-        self._found: dict[Hashable, Evidence] = {}
+        self._pairs: dict[Hashable, CandidatePairs] = {}
         self._assigned: dict[int, Pairs] = {}
 
     @property
     def passes(self) -> int:
         """How many candidates there are in memory."""
-        return len(self._found)
+        return len(self._pairs)
 
-    def of_codes(self, a: sparse.csr_matrix, b: sparse.csr_matrix, what: Wanted) -> Evidence:
+    def of_codes(self, a: sparse.csr_matrix, b: sparse.csr_matrix, what: Wanted) -> CandidatePairs:
         """Candidates by a score that counts give, of the latents that fire often enough."""
-        place = _digest(a), _digest(b)
-        if (*place, what) not in self._found:
+        key = _digest(a), _digest(b)
+        if (*key, what) not in self._pairs:
             for one, evidence in _read_codes(a, b, self._wanted | {what}).items():
-                self._found[*place, one] = evidence
-        return self._found[*place, what]
+                self._pairs[*key, one] = evidence
+        return self._pairs[*key, what]
 
-    def of_rows(self, a: Any, b: Any, *, absolute: bool = False, centred: bool = False) -> Evidence:
+    def of_rows(
+        self, a: Any, b: Any, *, absolute: bool = False, centred: bool = False
+    ) -> CandidatePairs:
         """Candidates by cosine of rows, or its size; `centred`: less each side's mean unit row."""
         key = _digest(a), _digest(b), absolute, centred
-        if key not in self._found:
+        if key not in self._pairs:
             x, y = (_centred(v) if centred else np.asarray(v) for v in (a, b))
             blocks = cosine_blocks(x, y)
             blocks = ((i, np.abs(s)) for i, s in blocks) if absolute else blocks
-            self._found[key] = candidates("cosine", (len(x), len(y)), blocks, CANDIDATES)
-        return self._found[key]
+            self._pairs[key] = candidates("cosine", (len(x), len(y)), blocks, CANDIDATES)
+        return self._pairs[key]
 
-    def assigned(self, e: Evidence) -> Pairs:
+    def assigned(self, e: CandidatePairs) -> Pairs:
         """The best assignment that pairs as many as candidates allow; `e` is from this memory."""
         if id(e) not in self._assigned:
             self._assigned[id(e)] = assigned(e)
         return self._assigned[id(e)]
 
 
-def assigned(e: Evidence) -> Pairs:
+def assigned(e: CandidatePairs) -> Pairs:
     """Rows, columns and scores of the best assignment that pairs as many as candidates allow."""
     span = float(e.value.max() - e.value.min()) + 1.0 if e.value.size else 1.0
     floor = (float(e.value.min()) if e.value.size else 0.0) - span * min(e.shape)
-    found = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)
-    return found.row, found.col, scores_of(e, found.row, found.col)
+    assignment = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)
+    return assignment.row, assignment.col, scores_of(e, assignment.row, assignment.col)
 
 
 def _read_codes(
     a: sparse.csr_matrix, b: sparse.csr_matrix, wanted: Iterable[Wanted]
-) -> dict[Wanted, Evidence]:
+) -> dict[Wanted, CandidatePairs]:
     """Several kinds of candidates from one pass over the codes."""
     shape = (a.shape[1], b.shape[1])
     # of one score those that leave out more come later, and leave out more of the same block
@@ -106,7 +108,7 @@ def _read_codes(
                     s[fired[0] < least] = -np.inf
                     s[:, fired[1] < least] = -np.inf
                     best[what].add(part.start, s)
-    return {what: found.evidence() for what, found in best.items()}
+    return {what: collected.evidence() for what, collected in best.items()}
 
 
 @functools.cache
@@ -126,7 +128,7 @@ def _digest(values: Any) -> bytes:
         if sparse.issparse(values)
         else (np.asarray(values),)
     )
-    found = hashlib.blake2b(repr([(p.shape, p.dtype.str) for p in parts]).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr([(p.shape, p.dtype.str) for p in parts]).encode(), digest_size=16)
     for part in parts:
-        found.update(np.ascontiguousarray(part))
-    return found.digest()
+        digest.update(np.ascontiguousarray(part))
+    return digest.digest()
