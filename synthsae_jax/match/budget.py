@@ -64,6 +64,7 @@ def plan_draws(
 def _plan(draws: int, seconds: float, first: float, each: float, a: Side, b: Side) -> Plan:
     """At least two draws where they take no more than twice the time, else none."""
     possible = int((seconds - first) / each)
+    # one draw has no spread
     if possible < 2:
         possible = 2 if first + 2 * each <= 2 * seconds else 0
     if possible >= draws:

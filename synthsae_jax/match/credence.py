@@ -54,6 +54,7 @@ def best_partners(
     """
     most = most_tokens(model)
     if a.codes is not None and b.codes is not None and a.codes.shape[0] > most:
+        # On more tokens than that every pair would lie outside of the matcher's support.
         a, b = (dataclasses.replace(s, codes=_first(s.codes, most)) for s in (a, b))
         evidence = of_codes(a.codes, b.codes)
     return (

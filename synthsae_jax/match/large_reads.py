@@ -26,6 +26,7 @@ def _dustbin_count(view: View) -> Numbers:
     null = np.asarray(view.step("fdr")["null_scores"])
     null = null[np.isfinite(null)]
     level = max(float(score.min()), float(np.quantile(null, 0.95)) if null.size else -np.inf)
+    # as in `ours.dustbin_count`: a pair at the level itself would gain nothing
     level -= 1e-6 * (1 + abs(level))
     evidence: Any = view.result.evidence
     e = evidence.pairs

@@ -82,6 +82,7 @@ class SharedEvidence:
 
 def assigned(e: CandidatePairs) -> Pairs:
     """Rows, columns and scores of the best assignment that pairs as many as candidates allow."""
+    # So low that no gain elsewhere pays for one pair less, as in `matching.pruned`.
     span = float(e.value.max() - e.value.min()) + 1.0 if e.value.size else 1.0
     floor = (float(e.value.min()) if e.value.size else 0.0) - span * min(e.shape)
     assignment = assign_candidates(e.row, e.col, e.value.astype(np.float64), e.shape, floor)

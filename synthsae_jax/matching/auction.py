@@ -162,6 +162,8 @@ def _one_round(state: tuple) -> tuple:
     best = jnp.full(n, -jnp.inf).at[target].max(offer)
     # among equal offers the lower index gets it
     wins = bids & (offer == best[target])
+    # Scatters, since every bidder bids at once: the best offer of an object, then the lowest index
+    # that made it.
     winner = jnp.full(n, m).at[target].min(jnp.where(wins, jnp.arange(m), m))
     changed = winner < m
     loser = jnp.where(changed, market.holder, -1)

@@ -46,6 +46,7 @@ def at_least_one(credences: np.ndarray, dependence: float) -> np.ndarray:
     defined = ~np.isnan(credences)
     absent = np.where(defined, 1 - np.where(defined, credences, 0), 1.0)
     least = absent.min(0)
+    # The product without its least factor, in logarithms: many small ones would underflow.
     with np.errstate(divide="ignore", invalid="ignore"):
         others = np.where(least > 0, np.exp(np.log(absent).sum(0) - np.log(least)), 0.0)
     return np.where(defined.any(0), 1 - least * others**dependence, np.nan)

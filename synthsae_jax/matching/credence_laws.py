@@ -131,9 +131,12 @@ class Laws:
         # Hazards are expected numbers of others, so that P(any) = 1 - exp(-h) as of a Poisson
         # count; expm1 keeps the digits of the rare ones.
         met = lambda h: -np.expm1(-h)
+        # In its own bin a candidate meets those others that lie above it: exp(-h u) averaged over u
+        # in [0, 1].
         unmet = lambda h: met(h) / np.maximum(h, 1e-12)
         log = lambda x: np.log(np.maximum(x, 1e-300))
         right = log(same * unmet(some) / width) - above(some)
+        # The same one lies below: in a lower bin, or in the lower half of this one.
         wrong = log((np.cumsum(same, -1) - same / 2) * met(some) / width) - above(some)
         none = log(met(none) / width) - above(none)
         # a lower score never speaks for a match: where others would have been expected higher up,

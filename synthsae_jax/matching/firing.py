@@ -218,6 +218,7 @@ def _z(joint: Array, tokens: Array, a: Array, b: Array) -> Array:
     n, a, b = (v.astype(jnp.float32) for v in (tokens[:, None], a, b))
     # shares of tokens first: products of counts leave float32's exact range, and its range
     share = lambda v: v / jnp.maximum(n, 1.0)
+    # Exact products: they are taken off counts that are exact.
     inner = lambda x, y: jnp.matmul(x.T, y, precision=jax.lax.Precision.HIGHEST)
     expected = inner(a, share(b))
     # a stratum of one token says nothing, and its 0 / 0 is 0

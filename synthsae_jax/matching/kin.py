@@ -68,6 +68,8 @@ def _descends(parent: np.ndarray, young: np.ndarray, old: np.ndarray) -> np.ndar
     """Is `old` a proper ancestor of `young`? Elementwise, -1 being nobody."""
     descends = np.zeros(np.broadcast_shapes(young.shape, old.shape), bool)
     ancestor = parent[young]
+    # No path is longer than there are features: whoever has an ancestor left after that goes round
+    # in a circle.
     for _ in range(parent.size):
         if not (ancestor >= 0).any():
             return descends

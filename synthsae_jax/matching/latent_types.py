@@ -186,6 +186,8 @@ def child_on(on: Array, parent: Array) -> Array:
     )
     ids = jnp.arange(n_features)
     above = parent[ids % n_base]
+    # A twin's parent is the parent's twin; without a parent the index is one past the end, which
+    # the scatter drops.
     above = jnp.where(above >= 0, above + ids // n_base * n_base, n_features)
     return jnp.zeros(on.shape, bool).at[:, above].max(on, mode="drop")
 

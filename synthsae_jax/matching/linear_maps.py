@@ -73,6 +73,7 @@ def joint_moments(d_a: int, d_b: int) -> CoMoments:
 def add_activations(moments: CoMoments, x_a: Array, x_b: Array) -> CoMoments:
     """The moments with paired activations `x_a [n, D_a]`, `x_b [n, D_b]` added; a pure function."""
     wide = is_wide(x_a) or is_wide(x_b)
+    # Side by side: one product gives C_aa, C_bb and C_ba of the same tokens.
     both = (np if wide else jnp).concatenate([x_a, x_b], axis=1)
     return moments.update(both, both)
 

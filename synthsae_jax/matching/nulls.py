@@ -117,6 +117,7 @@ def random_dictionary_covariance(key: Array, side: SideInputs) -> SideInputs:
         centred = unit - unit.mean(0)[None, :]
         exact = jax.lax.Precision.HIGHEST
         covariance = jnp.matmul(centred.T, centred, precision=exact) / rows.shape[0]
+        # A root of the covariance by eigenvalues: Cholesky would refuse one that is singular.
         values, vectors = jnp.linalg.eigh(covariance)
         # fewer rows than dimensions leave eigenvalues that are 0 but for rounding
         spread = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]

@@ -146,7 +146,8 @@ def _counts(a: SideInputs, b: SideInputs) -> PairCounts | None:
     return _counted(jnp.asarray(a.latents), jnp.asarray(b.latents))
 
 
-# nulls count as many codes over and over
+# Nulls count as many codes over and over, and tracing anew was a fifth of what a cell of validity@1
+# took (10.8 of 51 s).
 @jax.jit
 def _counted(a: Array, b: Array) -> PairCounts:
     return PairCounts.init(a.shape[1], b.shape[1]).update(a, b)

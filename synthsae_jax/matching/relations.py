@@ -136,6 +136,7 @@ def quadratic(
     for relations in (gram_a, gram_b):
         # Latents that are only padding stand in no relation to anybody.
         full = np.zeros((n, n))
+        # The diagonal says nothing: a latent's relation to itself is 1 for all.
         full[: len(relations), : len(relations)] = relations - np.diag(np.diag(relations))
         padded.append(full)
     rng = np.random.default_rng(seed)
@@ -222,6 +223,7 @@ def gromov_wasserstein(
             max_iterations=max_iterations,
         )
     plan = np.asarray(done.matrix, np.float64)
+    # Marginals are 1 / L, so this is the share of a latent's mass, on the smaller side of the two.
     share = np.minimum(plan * len(gram_a), plan * len(gram_b))
     return np.where(np.isfinite(plan), share, np.nan)
 

@@ -66,6 +66,8 @@ def by_partial_transport(
     plan = partial_transport(s, weight_a, weight_b, **options)
     row, col, mutual = _mutual(plan.mass)
     allowed = jnp.isfinite(s)
+    # What a latent keeps for itself goes to the bin that `partial_transport` cuts off: its marginal
+    # less its row.
     stays_a = _shares(weight_a, allowed.any(1)) - plan.mass.sum(1)
     stays_b = _shares(weight_b, allowed.any(0)) - plan.mass.sum(0)
     pair_mass = plan.mass[row, col]

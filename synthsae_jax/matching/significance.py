@@ -206,6 +206,8 @@ def _moments_of(values: np.ndarray) -> np.ndarray:
 def _family_p(observed: np.ndarray, null: np.ndarray, family: str) -> np.ndarray:
     values = np.concatenate([observed[None], null]).reshape(len(null) + 1, -1)
     if family == "z":
+        # Units from the draws and the observed together: under the null these are exchangeable, and
+        # must be treated alike for p to be valid.
         finite = np.where(np.isfinite(values), values, np.nan)
         count = np.isfinite(finite).sum(0)
         mean = np.nansum(finite, 0) / np.maximum(count, 1)

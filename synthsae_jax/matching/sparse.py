@@ -75,6 +75,8 @@ def block_of_slots(a: Slots, b: Slots, n_a: int, n_b: int) -> SlotBlock:
     fired_b, mean_b, spread_b, at_b = _side(index_b, b.values, n_b)
     both = index_a[:, :, None], index_b[:, None, :]
     product = lambda u, v: u[:, :, None] * v[:, None, :]
+    # Less the means token by token, before the sum: of a latent that is always on, the sums alone
+    # are large numbers that nearly cancel.
     excess = product(a.values, b.values) - product(at_a, at_b)
     joint = jnp.zeros((n_a, n_b), jnp.int32).at[both].add(1, mode="drop")
     over_joint = jnp.zeros((n_a, n_b), jnp.float32).at[both].add(excess, mode="drop")

@@ -79,6 +79,7 @@ def causal_counts(
         return _change(respond(on), respond(off))
 
     n_samples, n_features = feature_acts.shape
+    # One feature at a time: all F at once would hold [F, n, L].
     response, switched = jax.lax.map(switch, jnp.arange(n_features))
     return CausalCounts(jnp.full(n_features, n_samples, jnp.int32), response.T, switched.T)
 

@@ -49,5 +49,6 @@ def universality_credence(
     for a, b in itertools.combinations(range(len(codes)), 2):
         scores = scores_from_codes((_SCORE,), codes[a], codes[b])[_SCORE]
         pairs[a, b] = credence(model, scores, fired[a], fired[b], n)
+        # The other way round too: candidates and prior are those of the other side.
         pairs[b, a] = credence(model, scores.T, fired[b], fired[a], n)
     return latent_credence(pairs, len(codes), model)

@@ -101,6 +101,7 @@ def probe_levels(
     require(l2 > 0, f"l2 must be positive, got l2={l2}.")
     model = scikit_learn("linear_model", "probe_levels").LogisticRegression
     too_many_steps = scikit_learn("exceptions", "probe_levels").ConvergenceWarning
+    # scikit-learn weighs the sum of the losses by C; `l2` stands beside their mean
     model = functools.partial(model, C=1 / (l2 * n_train), max_iter=_SOLVER_STEPS)
     ranks = np.linspace(0, len(ids) - 1, min(n_probes, len(ids))).round().astype(int)
     x_train, train, _ = samples(world, instance, n_train, seed, "train", ids[ranks])

@@ -130,8 +130,11 @@ def evaluate_runs(
     one per instance. Returns arrays of the same axes.
     """
     check_choice("rule", rule, RULES)
+    # Half precision is a way to store: squares of float16 leave its range.
     runs = jax.tree.map(at_least_float32, runs)
     w_dec = runs[0].W_dec
+    # Without its numbers, which are traced: as a static argument they would compile again with
+    # every k.
     reconstruct = Reconstructor(getattr(sae, "static", sae), rule)
     sums = stream_sums(reconstruct, world, instance, runs, w_dec, n_samples, seed, batch_size)
     broken = ~whole(runs[0], w_dec.shape[:-2])
@@ -190,6 +193,7 @@ def stream_sums(
         runs,
         w_dec,
         jnp.asarray(seeds),
+        # traced: more samples are the same program
         jnp.int32(math.ceil(n_samples / batch_size)),
     )
     raise_on_lost(int(lost), world, "evaluation")

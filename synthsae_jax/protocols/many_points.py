@@ -141,6 +141,7 @@ def _correlations(x: _Side, y: _Side, k: tuple[int, int], met: _Met) -> Value:
     """The mean canonical correlation of the leading directions of both sides."""
     if met.n <= sum(k):
         return np.nan, "not more points than directions of both sides together"
+    # Whitened directions: U' X'Y V is then U_x' U_y of the points' own SVDs, without their n rows.
     U, V = (s.directions[:, :m] / np.sqrt(s.variance[:m]) for s, m in zip((x, y), k))
     rho = np.linalg.svd(U.T @ met.cross @ V, compute_uv=False)
     return float(np.clip(rho, 0.0, 1.0).sum() / min(k)), ""

@@ -25,6 +25,7 @@ def dustbin_count(view: View) -> Numbers:
     if score.size == 0:
         return {"shared_by_assignment": (0.0, "")}
     null = np.asarray(view.step("fdr")["null_scores"])
+    # where the null finds no pair at all, its one entry is infinity (`run`)
     null = null[np.isfinite(null)]
     level = max(float(score.min()), float(np.quantile(null, 0.95)) if null.size else -np.inf)
     # a pair that scores just this much would gain nothing by being taken

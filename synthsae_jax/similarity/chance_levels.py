@@ -25,6 +25,8 @@ def chance(name: str, n: int, p: int, q: int, **options) -> float:
     require(min(n, p, q) >= 1, f"chance needs points and columns; given n={n}, p={p}, q={q}.")
     if entry.chance is None or n < entry.least_points:
         return float("nan")
+    # A closed form holds for the options it names: of others (a bandwidth, a ridge) it knows no
+    # level.
     if not options.keys() <= inspect.signature(entry.chance).parameters.keys():
         return float("nan")
     return float(entry.chance(n, p, q, **options))

@@ -92,6 +92,7 @@ def cknna(X: Array, Y: Array, *, k: int = 10) -> tuple[Array, Reasons]:
 
 def _gaussian(X: Array, bandwidth: float) -> tuple[Array, Array]:
     squared = squared_distances(X)
+    # The median makes the kernel free of scale; the diagonal, all zeros, would shift it with n.
     median = median_off_diagonal(squared)
     flat = median <= 0
     width = jnp.where(flat, 1.0, 2 * bandwidth**2 * jnp.square(median))

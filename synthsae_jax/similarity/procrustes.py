@@ -67,6 +67,7 @@ def procrustes_angular(X: Array, Y: Array) -> Array:
     """
     X, Y = centred(X), centred(Y)
     width = max(X.shape[1], Y.shape[1])
+    # the narrower side with zeros: a rotation is square
     X, Y = (jnp.pad(v, ((0, 0), (0, width - v.shape[1]))) for v in (X, Y))
     X, Y = (v * ratio_or_nan(jnp.float32(1), jnp.linalg.norm(v)) for v in (X, Y))
     U, _, Vt = jnp.linalg.svd(times(X.T, Y))

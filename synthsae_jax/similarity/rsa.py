@@ -16,7 +16,9 @@ Array = jax.Array
 _CHANCE = "0; the n (n - 1) / 2 pairs depend on each other, so test by permuting rows."
 _COST = "n^2 (p + q)"
 _ALL_EQUAL = "all distances of one side are equal"
-_COUNTED_FROM = 2**18  # pairs of points from which ranks are counted
+# Pairs of points from which ranks are counted: that goes through all 5 million slots, however few
+# the pairs are.
+_COUNTED_FROM = 2**18
 
 
 @register_measure(

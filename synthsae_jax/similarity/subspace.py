@@ -54,4 +54,5 @@ def subspace_overlap(X: Array, Y: Array, *, k: int = 1) -> tuple[Array, Reasons]
 def _leading_axes(X: Array, k: int) -> tuple[Array, Array]:
     """The first k right singular vectors `[k, p]`, and whether there are fewer."""
     _, sigma, Vt = jnp.linalg.svd(X, full_matrices=False)
+    # below that the axes are whatever the solver fills up with
     return Vt[:k], sigma[k - 1] <= SMALLEST * sigma[0]

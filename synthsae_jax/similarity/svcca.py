@@ -103,6 +103,7 @@ def _leading(X: Array, variance: float, k: int | None) -> tuple[Array, Array]:
     U, sigma, real = principal_directions(X)
     if k is not None:
         return U, real & (jnp.arange(sigma.size) < k)
+    # 1 more than lie below: the direction with which the share is reached.
     return U, real & (jnp.arange(sigma.size) < 1 + jnp.sum(_cumulative(sigma) < variance))
 
 

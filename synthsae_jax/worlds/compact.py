@@ -71,6 +71,8 @@ def compact(mask: Array, slots: int) -> tuple[Array, Array]:
 def first_above(value: Callable[[Array], Array], size: int, rank: Array) -> Array:
     """Least i < size with `value(i) > rank`, or size; `value` rises with i (binary search)."""
     low = jnp.zeros_like(rank)
+    # As many steps as the size has bits, whatever the data: straight code, without a loop on the
+    # device.
     step = 1 << max(size - 1, 0).bit_length()
     while step:
         probe = low + step

@@ -78,6 +78,8 @@ def _by_formula(forest: Forest, base: np.ndarray) -> np.ndarray:
 def _solve(steps: Plan, copula: Copula, base: np.ndarray, positive: np.ndarray) -> np.ndarray:
     alone = np.divide(base, positive, out=np.ones_like(base), where=positive > 0)
     probability = np.minimum(alone, 1.0)  # right for a feature without parent and rivals
+    # Only parents' activity is kept for every state: the leaves, most features, would be F x
+    # states.
     heads = np.unique(steps.parent[steps.parent >= 0])
     row = np.full(len(base), -1)  # where a parent's activity given the states is kept
     row[heads] = np.arange(len(heads))

@@ -115,6 +115,7 @@ def mix(reference: Array, fresh: Array, t: float) -> Array:
     """Unit rows at cosine `t` to `reference`, the rest along `fresh` made orthogonal to it."""
     reference, fresh = unit_rows(reference), unit_rows(fresh)
     along = jnp.sum(fresh * reference, axis=-1, keepdims=True)
+    # Orthogonal, so that t is the cosine that comes out and not about it.
     across = unit_rows(fresh - along * reference)
     return unit_rows(t * reference + jnp.sqrt(1 - t**2) * across)
 

@@ -20,7 +20,7 @@ Tree = TypeVar("Tree")
 _LEAST = 2048  # slots in one piece: fewer would be all overhead
 WIDE = 64  # numbers of a slot, above which the numbers of a piece are bounded, not its slots
 _MOST_NUMBERS = 1 << 17
-_PIECES = 12  # that entirely full slots are cut into
+_PIECES = 12  # of entirely full slots: an end that is hardly filled wastes a twelfth at most
 
 
 def on_filled(

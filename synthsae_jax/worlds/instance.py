@@ -45,6 +45,7 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
         bias=config.bias_norm * unit_rows(bias)[0],
         keep=(1 - config.drop) * thinning,
         gain=gain,
+        # in units of the mean magnitude, so that one number means the same in all worlds
         noise=config.noise * jnp.mean(world.mean),
         cosine=geometry.cosine,
         gram_correlation=geometry.gram_correlation,

@@ -191,6 +191,7 @@ def learn_once(key: Array, world: World, hidden_dim: int, config: LearnedConfig)
     leaves = jax.tree.leaves((jax.random.key_data(key), world))
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         return _learn_one(key, world, hidden_dim, config)
+    # By content: a world that was built again is the same question, and an id could be another's.
     digest = hashlib.sha256(repr((hidden_dim, config, world.slots)).encode())
     for leaf in leaves:
         digest.update(np.asarray(leaf).tobytes())

@@ -32,6 +32,7 @@ def shared_features(world: World, share: float) -> Array:
     )
     drawn = jnp.lexsort((lot, ~is_unit))
     weight = jnp.where(is_unit, size, 0.0)[drawn]
+    # By a unit's middle, which rounds to the nearest unit and not always up.
     middle = jnp.cumsum(weight) - weight / 2
     taken = (
         jnp.zeros(world.n_base, bool)

@@ -124,6 +124,7 @@ def _rates(
         pull = copula.pull(everyone, states[start : start + step])
         raw = copula.fires(everyone, threshold, pull) * positive[:, None]
         raw_sum += raw.sum(axis=1)
+        # one array: raw is summed already, and a block of it is read before it is written
         active = raw
         for level, rivals in steps.blocks:
             if rivals.shape[1] > 1:

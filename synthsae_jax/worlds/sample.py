@@ -34,6 +34,8 @@ def sample_codes(key: Array, world: World, n: int) -> Codes:
 # compiled here because some hundred small steps would each be compiled alone in an eager call
 @functools.partial(jax.jit, static_argnums=2)
 def _draw(key: Array, world: World, n: int) -> Codes:
+    # One key per part, also where a world has no use for it, so that a twin registry's first copy
+    # is drawn as the plain world is.
     key_factors, key_first, key_own_factors, key_second = (
         jax.random.fold_in(key, i) for i in range(4)
     )

@@ -104,6 +104,8 @@ def _draw_tops(token: _Token, world: World, slots: int) -> tuple[_Active, Array,
         position = jnp.minimum(seen.position(row, rank), ids.shape[0] - 1)
         feature = ids[position][:, None]
         fine, strength = bits.words(token.key, row[:, None], feature)
+        # The byte that made it a candidate is the high end of its word: the fine draw goes on where
+        # the coarse one stopped, and the two cannot disagree.
         word = (coarse_byte(token.coarse_key, row, position)[:, None] << 24) | (fine >> 8)
         values, score = _raw_values(token, world, row, feature, word, strength)
         return position, values[:, 0], score[:, 0]

@@ -76,6 +76,7 @@ def draw_equal_counts(keys: Array, world: World, factors: Array) -> tuple[Codes,
     donated = jax.tree.map(lambda x: x[1:], draws)
     n = factors.shape[0]
     token = jnp.arange(n, dtype=jnp.uint32)[:, None]
+    # one more for empty slots, whose id is F
     root = jnp.append(roots_of(world.forest.parent, world.levels), world.n_base)
 
     # [n, donors, K]
