@@ -104,7 +104,7 @@ def is_alive(fired: Any) -> Any:
 
 
 def product(a: Array, b: Array) -> Array:
-    """`a @ b` in float32 on every device."""
+    """`a @ b`, `[..., n, k], [..., k, m] -> [..., n, m]`, in float32 on every device."""
     return jnp.matmul(a, b, precision=HIGHEST)
 
 
@@ -127,7 +127,7 @@ def row_norms(x: Array) -> Array:
 
 
 def unit_rows(x: Array) -> Array:
-    """Each row divided by its norm, of whatever size; a zero row stays zero."""
+    """Each row `[..., n, d]` divided by its norm, of whatever size; a zero row stays zero."""
     if is_wide(x) and not isinstance(x, jax.Array):
         return jnp.asarray(host_unit_rows(x), jnp.float32)
     x = at_least_float32(jnp.asarray(x))

@@ -45,7 +45,7 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
-    """Mean of independent units with an interval; undefined (NaN) values are left out and counted.
+    """Mean of independent units `[n]` with an interval; NaN values are left out and counted.
 
     Percentiles of a bootstrap over few units are too short (nominal 95 % covers 84 % at n = 5,
     90 % at 10), so those get a t-interval, and fewer than 5 get none.
@@ -188,7 +188,7 @@ def p_value(interval: Interval, null: float = 0.0) -> float:
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm-adjusted p values, in the order given.
+    """Holm-adjusted p values `[K]`, in the order given.
 
     An undefined (NaN) one stays NaN and still counts as a member of the family.
     """

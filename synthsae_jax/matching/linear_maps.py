@@ -114,9 +114,10 @@ def alignment_from_moments(name: str, moments: CoMoments, d_a: int, **options) -
 def judge_alignment(fitted: LinearMap, x_a: Array, x_b: Array) -> dict[str, float]:
     """How well B's activations, mapped, reproduce A's on tokens the fit has not seen.
 
-    `explained_variance` = 1 - sum |x_a - map(x_b)|^2 / sum |x_a - mean x_a|^2: 1 is perfect, 0 no
-    better than A's mean, below 0 worse; NaN where A's activations do not vary. `raw` is the same
-    without a map (NaN where widths differ).
+    `x_a [n, D_a]`, `x_b [n, D_b]` on the same n > 1 tokens. `explained_variance` = 1 - sum |x_a -
+    map(x_b)|^2 / sum |x_a - mean x_a|^2: 1 is perfect, 0 no better than A's mean, below 0 worse;
+    NaN where A's activations do not vary. `raw` is the same without a map (NaN where widths
+    differ).
     """
     a, b = _paired(x_a, x_b, "judge_alignment")
     mapped = np.asarray(fitted.deviations(b), np.float64)

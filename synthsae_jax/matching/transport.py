@@ -64,10 +64,10 @@ def partial_transport(
 ) -> Plan:
     """A plan that moves only what gains by it: `matched` of the plan is the shared part.
 
-    Maximises `sum P (s - unmatched)` with marginals as upper bounds, smoothed as in `sinkhorn`.
-    Or moves exactly the share `mass` in (0, 1) of everything, and `unmatched` plays no part. Both
-    by one extra row and column that take what stays (Chapel et al., arXiv 2002.08276; the dustbin
-    of Sarlin et al., arXiv 1911.11763).
+    `s [L_a, L_b]`. Maximises `sum P (s - unmatched)` with marginals as upper bounds, smoothed as in
+    `sinkhorn`. Or moves exactly the share `mass` in (0, 1) of everything, and `unmatched` plays no
+    part. Both by one extra row and column that take what stays (Chapel et al., arXiv 2002.08276;
+    the dustbin of Sarlin et al., arXiv 1911.11763).
     """
     _check(epsilon, iterations)
     require(mass is None or 0 < mass < 1, f"mass must be a share in (0, 1); given {mass}.")
@@ -97,11 +97,11 @@ def partial_transport(
 def soft_matching(s: np.ndarray) -> Plan:
     """The exact plan with marginals 1/L_a, 1/L_b, on the host by linear programming.
 
-    `value` is the soft-matching score of two populations of unlike size: for equal sizes the mean
-    score of the optimal assignment. Latents without an allowed pair are left out, as if they were
-    not there; pairs that are not allowed carry no mass (all rows and columns must be connected,
-    else there is no such plan and the value is NaN). Khosla and Williams, arXiv 2311.09466. Up to a
-    few hundred latents a side; beyond, `sinkhorn`.
+    `s [L_a, L_b]`. `value` is the soft-matching score of two populations of unlike size: for equal
+    sizes the mean score of the optimal assignment. Latents without an allowed pair are left out, as
+    if they were not there; pairs that are not allowed carry no mass (all rows and columns must be
+    connected, else there is no such plan and the value is NaN). Khosla and Williams, arXiv
+    2311.09466. Up to a few hundred latents a side; beyond, `sinkhorn`.
     """
     scores = np.asarray(s, np.float64)
     allowed = np.isfinite(scores)

@@ -135,7 +135,11 @@ def truth_inputs(
     causal: CausalCounts | None = None,
     with_child: TruthCounts | None = None,
 ) -> TruthInputs:
-    """What the methods look at, checked and in one record: for `truth_sweep`, made once."""
+    """What the methods look at, checked and in one record: for `truth_sweep`, made once.
+
+    `W_dec [L, D]`, counts of L latents and F features, `features [F, D]`, `present` bool `[F]`; the
+    rest as in `truth_from_counts`.
+    """
     shapes = (jnp.shape(W_dec), jnp.shape(features), counts.joint.shape)
     (n_latents, dim), (n_features, feature_dim), counted = shapes
     require(

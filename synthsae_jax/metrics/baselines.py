@@ -40,6 +40,8 @@ baselines: Registry[Baseline] = Registry("baseline")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BaselineOptions(Options):
+    """What a baseline encodes by."""
+
     k: int | None  # codes kept of each sample; None: all
     linear: bool
 

@@ -57,7 +57,7 @@ def best_k_levels(
     greedy, since the best k of many is out of reach, so
     another encoder of the same dictionary may score higher. Names as in `metrics.evaluate`; MCC
     and uniqueness are 1 by definition, and what `oracle_levels` has above it is what encoding
-    loses. `ids` as there (`most_frequent`); k from 1 to min(D, len(ids)).
+    loses. `ids` int `[L]` as there (`most_frequent`); k from 1 to min(D, len(ids)).
     """
     ids = np.asarray(ids)
     most = min(len(ids), instance.dictionary.shape[-1])
@@ -82,10 +82,10 @@ def probe_levels(
     """How well supervised linear detectors find the features `ids`: a logistic probe for each.
 
     Logistic regression on x (scikit-learn, at most 1,000 solver steps; penalty `l2 |w|^2 / 2`
-    beside the mean log loss) that fires above probability 1/2. Of `ids`, which come most frequent
-    first (`most_frequent`), `n_probes` are probed, evenly spaced in that order from first to last,
-    so that each stretch of rates counts as in a mean over all. Trained on the training stream's
-    first `n_train` samples, scored on the evaluation stream's first `n_test`.
+    beside the mean log loss) that fires above probability 1/2. Of `ids` int `[L]`, which come most
+    frequent first (`most_frequent`), `n_probes` are probed, evenly spaced in that order from first
+    to last, so that each stretch of rates counts as in a mean over all. Trained on the training
+    stream's first `n_train` samples, scored on the evaluation stream's first `n_test`.
 
     precision, recall, f1 and accuracy are unweighted means over probes, with 0 for an undefined
     ratio, as for latents in `evaluate`; a feature that never or always fires in training has a

@@ -141,7 +141,7 @@ def explained_variance(x: Array, x_hat: Array) -> float:
 def shrinkage(x: Array, x_hat: Array) -> float:
     """Mean of `|x_hat| / |x|` over samples with `|x| > 1e-6`; below 1 the code is too small.
 
-    Inputs are not centred. NaN where no input is that long. arXiv 2602.14687.
+    `x [n, D]`, `x_hat [n, D]`, not centred. NaN where no input is that long. arXiv 2602.14687.
     """
     _check(x, x_hat)
     return float(_reconstruction(narrow(x), narrow(x_hat))["shrinkage"])

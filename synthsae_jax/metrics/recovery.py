@@ -33,7 +33,8 @@ def mcc(W_dec: Array, features: Array, signed: bool = False) -> float:
 def uniqueness(W_dec: Array, features: Array) -> float:
     """Share of distinct features among the latents' nearest: `#{argmax_g |cos(w_i, d_g)|} / L`.
 
-    Dead latents count. NaN where the decoder is not finite. arXiv 2602.14687.
+    `W_dec [L, D]`, `features [F, D]`. Dead latents count. NaN where the decoder is not finite.
+    arXiv 2602.14687.
     """
     return _distinct_targets(_cosines(W_dec, features, signed=False))
 

@@ -57,10 +57,10 @@ def oracle_levels(
 ) -> dict[str, float]:
     """The ceiling: true directions and true codes of the features `ids`, scored like an SAE.
 
-    With the L most frequent features (`most_frequent`) its explained variance is what perfect
-    latents of that width reach; an SAE above it fits interference (SynthSAEBench, arXiv
-    2602.14687). MCC and uniqueness are 1 by definition, F1 is as far as the features fire in the
-    samples drawn.
+    `ids` int `[L]`. With the L most frequent features (`most_frequent`) its explained variance is
+    what perfect latents of that width reach; an SAE above it fits interference (SynthSAEBench,
+    arXiv 2602.14687). MCC and uniqueness are 1 by definition, F1 is as far as the features fire in
+    the samples drawn.
     """
     require(len(ids) >= 1, "oracle_levels needs at least one feature id.")
     run = (jnp.asarray(ids), instance.dictionary[jnp.asarray(ids)], instance.bias)

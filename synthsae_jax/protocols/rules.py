@@ -41,6 +41,8 @@ def matching_rule(
     stated_use: Callable[[Condition], bool],
     many_to_one: bool = False,
 ):
+    """Decorator: register `match(view) -> Matching` as a rule; see `Rule` for the rest."""
+
     def add(match: Callable[[PairView], Matching]) -> Callable[[PairView], Matching]:
         rules.register(name, explanation)(Rule(match, stated_use, many_to_one))
         return match

@@ -50,7 +50,8 @@ def orthogonal_rows(key: Array, n_features: int, dim: int) -> Array:
 def paired_rows(key: Array, rows: Array, cosine: Array | float) -> Array:
     """The rows in random pairs, the second of each turned to |cosine| `cosine` with the first.
 
-    The sign is random, as it is for the largest of many random cosines. An odd row stays alone.
+    `rows [F, D]`, unit. The sign is random, as it is for the largest of many random cosines. An odd
+    row stays alone.
     """
     key_order, key_sign = jax.random.split(key)
     n_pairs = rows.shape[0] // 2
@@ -112,7 +113,7 @@ def rotate(rows: Array, isometry: Array) -> Array:
 
 
 def mix(reference: Array, fresh: Array, t: float) -> Array:
-    """Unit rows at cosine `t` to `reference`, the rest along `fresh` made orthogonal to it."""
+    """Unit rows `[F, D]` at cosine `t` to `reference`, else along `fresh` orthogonal to it."""
     reference, fresh = unit_rows(reference), unit_rows(fresh)
     along = jnp.sum(fresh * reference, axis=-1, keepdims=True)
     # Orthogonal, so that t is the cosine that comes out and not about it.

@@ -18,7 +18,8 @@ Array = jax.Array
 def sample_codes(key: Array, world: World, n: int) -> Codes:
     """Codes of `n` tokens, a pure function of (key, world): token i is the same for every n > i.
 
-    Indices run over `world.n_features` ids (both halves of a twin registry). `overflow` marks
+    Indices `[n, K]` run over `world.n_features` ids (both halves of a twin registry), K being
+    `world.n_slots`. `overflow` marks
     tokens with more active features than slots, whose codes are incomplete: an eager call raises
     `ConfigError` with the slots to ask for, inside a trace see to it with `raise_on_overflow`.
     Source: the generative model of SynthSAEBench (arXiv 2602.14687), in the order copula,

@@ -28,7 +28,7 @@ def stream_keys(key: Array) -> tuple[Array, Array]:
 
 
 def see(key: Array, instance: Instance, parent: Codes) -> tuple[Codes, Array]:
-    """Own codes and activations of an instance that reads these parent codes."""
+    """Own codes `[n, K]` and activations `[n, D]` of an instance that reads these parent codes."""
     tokens = None if instance.departure is None else jax.random.fold_in(key, _TOKENS)
     key = jax.random.fold_in(key, instance.stream)
     codes = observe(instance, parent, jax.random.fold_in(key, 0))

@@ -36,12 +36,12 @@ class CodeCeiling(NamedTuple):
 def sample_pair(key: Array, world_a: World, world_b: World, n: int) -> tuple[Codes, Codes]:
     """Codes of `n` tokens in each of two worlds; each world's own law, coupled as far as it goes.
 
-    A (token, feature) has one lot for firing, one for its magnitude and one among exclusive
-    siblings, and a token one state of each copula factor, common to both worlds. What differs
-    between the codes is then what the worlds make of the same chances. `sample_codes` with one key
-    does not do that: it draws features without parent by their place among them, which another
-    forest moves. Every feature of every token is drawn, so a token costs F rather than its L0. The
-    laws are those of `sample_codes`, the draws are not. Plain worlds with low-rank copulas.
+    Both `[n, K]`. A (token, feature) has one lot for firing, one for its magnitude and one among
+    exclusive siblings, and a token one state of each copula factor, common to both worlds. What
+    differs between the codes is then what the worlds make of the same chances. `sample_codes` with
+    one key does not do that: it draws features without parent by their place among them, which
+    another forest moves. Every feature of every token is drawn, so a token costs F rather than its
+    L0. The laws are those of `sample_codes`, the draws are not. Plain worlds with low-rank copulas.
     """
     for world in (world_a, world_b):
         require(

@@ -19,7 +19,7 @@ def depart(
     """Any linear instance with a departure of this name; second directions come from the key.
 
     `InstanceConfig(departure=...)` does the same for instances that are drawn, and shares the
-    second directions between instances as far as it shares the first. Vmaps over keys and
+    second directions `[F, D]` between instances as far as it shares the first. Vmaps over keys and
     strengths.
     """
     require(
