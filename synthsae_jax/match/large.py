@@ -9,7 +9,6 @@ candidates. Everything else, nulls too, is the protocol's own.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -204,9 +203,3 @@ def _agree(
     partner = dict(zip(row[score >= at_least].tolist(), col[score >= at_least].tolist()))
     same = [partner.get(i) == j for i, j in zip(m.row.tolist(), m.col.tolist())]
     return np.array(same, bool) & (np.asarray(m.score) >= at_least)
-
-
-@functools.cache
-def large_forms() -> tuple[str, ...]:
-    """Names of the protocols that have a form for large SAEs."""
-    return tuple(name for name in protocols if has_large_form(name))

@@ -76,7 +76,6 @@ from synthsae_jax.matching.truth_code import CodeFit, code_fit
 from synthsae_jax.matching.truth_counts import TruthCounts
 from synthsae_jax.matching.truth_methods import (
     TruthRule,
-    check_cosine,
     geometric_chance,
     register_truth,
     truth_methods,
@@ -181,7 +180,6 @@ __all__ = [
     "bands",
     "benjamini_hochberg",
     "causal_counts",
-    "check_cosine",
     "code_fit",
     "control_names",
     "control_permutation",

@@ -238,14 +238,3 @@ def geometric_chance(n_features: int, dim: int) -> tuple[float, float]:
     # the upper tail, since u^(1/F) next to 1 has no digits left
     largest = 2 * beta.isf(-np.expm1(np.log(levels) / n_features), half, half) - 1
     return float(largest.mean()), float(largest.std())
-
-
-def check_cosine(cosine: float, n_features: int, dim: int) -> None:
-    """Raise unless the threshold lies 5 sd above the chance level of `geometric_chance`."""
-    mean, sd = geometric_chance(n_features, dim)
-    least = mean + 5 * sd
-    require(
-        cosine >= least,
-        f"a truth threshold on the cosine must be at least {least:.2f} with {n_features} features "
-        f"in {dim} dimensions (chance {mean:.2f}, sd {sd:.3f}); given {cosine}.",
-    )

@@ -12,8 +12,8 @@ from synthsae_jax.matching import (
     TRUTH_METHODS,
     CausalCounts,
     TruthCounts,
+    TruthRule,
     causal_counts,
-    check_cosine,
     geometric_chance,
     truth_from_counts,
     truth_map,
@@ -186,12 +186,11 @@ def test_chance_of_the_largest_cosine(n_features, dim):
     assert abs(largest.std() / sd - 1) < 4.5 / np.sqrt(800)
 
 
-def test_a_threshold_within_reach_of_chance_is_refused():
-    check_cosine(0.7, 16384, 768)
+def test_the_default_threshold_lies_out_of_reach_of_chance():
+    mean, sd = geometric_chance(16384, 768)
+    assert mean + 5 * sd < TruthRule().cosine
     # .40 is the largest of 1024 cosines in 64 dimensions
     assert geometric_chance(1024, 64)[0] == pytest.approx(0.40, abs=0.01)
-    with pytest.raises(ConfigError, match="at least"):
-        check_cosine(0.5, 1024, 64)
 
 
 def test_unlike_shapes_are_refused(world):
