@@ -42,6 +42,7 @@ PAGES = {
     "report.realism_page",
 }
 GROUND = {
+    "directions",
     "errors",
     "registry",
     "numerics",

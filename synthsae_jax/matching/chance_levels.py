@@ -8,12 +8,12 @@ decoder cosines over whole dictionaries are in `metrics`, those of measures in `
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.stats import norm
 
+from synthsae_jax.directions import best_cosine as best_cosine
 from synthsae_jax.errors import require
 
-# Trapezoids over smooth tails: at this many points both integrals are right to 1e-11 (held against
-# 20 times as many, for m up to 1e6 and dim up to 4,096).
+# Trapezoids over a smooth tail: right to 1e-11 (held against 20 times as many points, m up to 1e6).
 _GRID = 20_001
 
 
@@ -43,19 +43,6 @@ def best_normal(m: int) -> float:
     _check(m, m)
     x = np.linspace(-10, 10, _GRID)
     return float(np.trapezoid(x * m * norm.pdf(x) * norm.cdf(x) ** (m - 1), x))
-
-
-def best_cosine(m: int, dim: int) -> float:
-    """Expected largest cosine of a fixed direction with m random ones in `dim` dimensions, exact.
-
-    `(1 + cos) / 2 ~ Beta((dim - 1)/2, (dim - 1)/2)`. `metrics.expected_max_cosine` is its expansion
-    for many dimensions.
-    """
-    _check(m, m)
-    require(dim > 1, f"best_cosine needs dim > 1; given {dim}.")
-    x = np.linspace(-1, 1, _GRID)
-    below = beta.cdf((x + 1) / 2, (dim - 1) / 2, (dim - 1) / 2) ** m
-    return float(1 - np.trapezoid(below, x))
 
 
 def shifted_correlation_sd(n: int) -> float:

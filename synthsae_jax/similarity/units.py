@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import scipy.integrate
-import scipy.special
 from optax.assignment import hungarian_algorithm
 
+from synthsae_jax.directions import best_cosine
 from synthsae_jax.numerics import cosine_matrix, ratio_or_nan
 from synthsae_jax.registry import Explanation
 from synthsae_jax.similarity.base import register_measure
@@ -20,20 +19,6 @@ from synthsae_jax.similarity.points import centred, times
 Array = jax.Array
 _COST = "n p q + min(p, q)^2 max(p, q), the assignment: seconds from 2,000 columns on"
 _ZERO = "A column of zeros has cosine 0 with all."
-
-
-def best_cosine_chance(dim: int, m: int, *, absolute: bool = False) -> float:
-    """Expected largest cosine of a direction with m random ones of `dim` dimensions, by quadrature.
-
-    (c + 1) / 2 of one random direction is Beta((dim - 1) / 2, (dim - 1) / 2), c^2 is
-    Beta(1/2, (dim - 1) / 2); the largest of m has the m-th power of its distribution function.
-    """
-    half = (dim - 1) / 2
-    if absolute:
-        below = lambda t: scipy.special.betainc(0.5, half, t * t) ** m
-        return 1 - scipy.integrate.quad(below, 0, 1, limit=200)[0]
-    below = lambda t: scipy.special.betainc(half, half, (t + 1) / 2) ** m
-    return 1 - scipy.integrate.quad(below, -1, 1, limit=200)[0]
 
 
 @register_measure(
@@ -72,7 +57,7 @@ def pw_mcc(X: Array, Y: Array, *, absolute: bool = False) -> Array:
     range=(-1.0, 1.0),
     cost="n p q",
     symmetric=False,
-    chance=lambda n, p, q, absolute=False: best_cosine_chance(n, q, absolute=absolute),
+    chance=lambda n, p, q, absolute=False: best_cosine(q, n, absolute=absolute),
 )
 def mmcs(X: Array, Y: Array, *, absolute: bool = False) -> Array:
     """Mean max cosine similarity of the columns of `X [n, p]` to those of `Y [n, q]`."""
@@ -97,7 +82,7 @@ def mmcs(X: Array, Y: Array, *, absolute: bool = False) -> Array:
     cost="n p q",
     symmetric=False,
     least_points=3,
-    chance=lambda n, p, q: best_cosine_chance(n - 1, q),
+    chance=lambda n, p, q: best_cosine(q, n - 1),
 )
 def mppc(X: Array, Y: Array) -> Array:
     """Mean max pairwise Pearson correlation of the columns of `X [n, p]` to those of `Y [n, q]`."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax import similarity
+from synthsae_jax.directions import best_cosine
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.similarity.units import best_cosine_chance
 
 
 def expected_max_cosine(m, d):
@@ -22,7 +22,7 @@ def expected_max_cosine(m, d):
     ("m", "d", "known"), [(1024, 128, 0.290), (16384, 768, 0.144), (32768, 768, 0.150)]
 )
 def test_best_of_random_directions(m, d, known):
-    exact = best_cosine_chance(d, m)
+    exact = best_cosine(m, d)
     np.testing.assert_allclose(expected_max_cosine(m, d), known, atol=1e-3)
     # the expansion leaves out that cosines end at 1: 5 % at d = 128, 1 % at 768
     np.testing.assert_allclose(exact, known, rtol=8 / d + 0.01)
@@ -34,7 +34,7 @@ def test_absolute_cosines_have_twice_the_candidates():
     cosines = directions[:, :, 0] / np.linalg.norm(directions, axis=2)
     for absolute in (False, True):
         best = (np.abs(cosines) if absolute else cosines).max(axis=1)
-        expected = best_cosine_chance(6, 10, absolute=absolute)
+        expected = best_cosine(10, 6, absolute=absolute)
         assert abs(best.mean() - expected) < 3 * best.std() / np.sqrt(len(best))
 
 
