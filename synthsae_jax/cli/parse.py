@@ -34,6 +34,7 @@ def parse(program: str, argv: Sequence[str], commands: Mapping[str, type]) -> An
         # tyro explains a mistake in a box on stderr; what it says is read back and said in one
         # line.
         with contextlib.redirect_stderr(box):
+            # without the last option each flag would have a twin, --no-...
             return tyro.cli(
                 union, prog=program, args=list(argv), config=(tyro.conf.FlagCreatePairsOff,)
             )

@@ -117,4 +117,5 @@ def _scores_by_rate(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("firing rate of the rarer latent")
     low = min(0.0, *(r["score"] for r in records if math.isfinite(r["score"])))
+    # room for marks at 1
     axes.set_ylim(low, 1.03)

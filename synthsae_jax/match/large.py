@@ -91,6 +91,8 @@ class CandidatePipeline(Pipeline):
         m, of_pairs = filter_pairs(steps, evidence, m)
         for name, options in self.filters:
             if name == _AGREEMENT:
+                # By an assignment among the candidates: the registered filter would make the matrix
+                # of all pairs.
                 other = self.shared.assigned(self._directions("encoder", a, b))
                 m = m.replace(valid=m.valid & _agree(m, other, options["at_least"]))
         return PipelineResult(m, (*of_latents, *of_pairs), evidence)
