@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax.errors import require
+from synthsae_jax.io.arrays import open_arrays
+from synthsae_jax.io.numpy_files import NPZ
 from synthsae_jax.matching import Matching, match_many, reappearance
 from synthsae_jax.matching.seed_assignments import (
     KINDS,
@@ -42,15 +44,15 @@ def load(folder: str | os.PathLike[str]) -> Assignments:
     path = path / FILE if path.is_dir() else path
     require(path.is_file(), f"no {FILE} at {path}.")
     found: dict[str, dict[Pair, np.ndarray]] = {kind: {} for kind in KINDS}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
+    with open_arrays(path, NPZ) as arrays:
+        for name in arrays:
             said = re.fullmatch(r"(decoder|encoder)_(\d+)_(\d+)", name)
             require(
                 said is not None and int(said[2]) < int(said[3]),
                 f"{path}: arrays are named decoder_i_j or encoder_i_j with i < j; given {name!r}.",
             )
             assert said is not None
-            found[said[1]][int(said[2]), int(said[3])] = arrays[name].astype(np.int32)
+            found[said[1]][int(said[2]), int(said[3])] = arrays[name].read().astype(np.int32)
     decoder, encoder = (found[kind] for kind in KINDS)
     alone = sorted(decoder.keys() ^ encoder.keys())
     require(

@@ -21,6 +21,8 @@ from scipy.sparse import csr_array, vstack
 from credence.worlds import CONDITIONS, ZERO_MEMBER, Place
 from synthsae_jax import keys, saes, worlds
 from synthsae_jax.io import atomic
+from synthsae_jax.io.arrays import open_arrays
+from synthsae_jax.io.numpy_files import NPZ
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.seeds import run_seed
@@ -126,8 +128,8 @@ def save_cell(cell: CellData, path: Path) -> None:
 
 def load_cell(path: Path) -> CellData:
     """A cell as it was saved; activations at half precision."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    with open_arrays(path, NPZ) as file:
+        arrays = {name: entry.read() for name, entry in file.items()}
     n_latents = arrays["W_dec"].shape[2]
 
     def of_kind(kind: str) -> list[list[csr_array]]:

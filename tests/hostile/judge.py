@@ -19,9 +19,10 @@ import jax
 from synthsae_jax.errors import ConfigError
 
 SECONDS = 5.0  # of this process's time for one input; compiling is not counted
-HANG_SECONDS = 120.0  # by the clock, for what does not use any time at all
+HANG_SECONDS = 60.0  # by the clock, for what does not use any time at all
 LONGEST = 20_000  # characters of a line, which may hold a path of any length
-SLACK = 64 << 20  # bytes of memory besides twice what the input declares, for compiling and imports
+SLACK = 64 << 20  # bytes of memory besides twice what the input declares
+COMPILING = 128 << 20  # and besides that for what an input makes JAX compile
 GOOD = ("read", "refused")
 
 _compiled = [0.0]
@@ -66,11 +67,12 @@ def judge(act: Callable[[], Any], declared: int, homes: Sequence[Path] = ()) -> 
         kind, text = "wrote", str(error)
     except BaseException:
         kind, text = "raw", traceback.format_exc(limit=-4)
-    seconds = time.process_time() - start - (_compiled[0] - compiled)
+    compiled = _compiled[0] - compiled
+    seconds = time.process_time() - start - compiled
     growth = max(0, _resident() - before)
     if kind in GOOD and seconds > SECONDS:
         kind = "slow"
-    if kind in GOOD and growth > 2 * declared + SLACK:
+    if kind in GOOD and growth > 2 * declared + SLACK + COMPILING * (compiled > 0):
         kind = "memory"
     return Verdict(kind, text, max(0.0, seconds), growth)
 
