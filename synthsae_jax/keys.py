@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import jax
 
+from synthsae_jax.modes import IMPL
+
 ROOT = 0
 _KINDS = {"world": 1, "instance": 2, "data": 3, "init": 4, "noise": 5, "null": 6}
 # Disjoint uses of one data seed: what is trained on is never evaluated on, and truth, matching,
@@ -51,5 +53,6 @@ def null_key(seed) -> jax.Array:
 
 
 def _key(kind: str, seed) -> jax.Array:
+    root = jax.random.key(ROOT, impl=IMPL)  # whatever the default is
     # The kind first, so that seed 7 of a world and of an init have nothing in common.
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(ROOT), _KINDS[kind]), seed)
+    return jax.random.fold_in(jax.random.fold_in(root, _KINDS[kind]), seed)

@@ -55,6 +55,7 @@ GROUND = {
     "inputs",
     "strict_json",
     "interrupts",
+    "modes",
 }
 CLI = {"cli", "__main__"}
 

@@ -41,7 +41,7 @@ from synthsae_jax.training.batches import (
 from synthsae_jax.training.layout import layout_of
 from synthsae_jax.training.program import Program, chunk, revival_of, start, with_update
 from synthsae_jax.training.runs import numbers_of_runs, seeds_of_runs
-from synthsae_jax.training.step import Numbers, Recipe, RunState, learned, updated
+from synthsae_jax.training.step import Batch, Numbers, RunState, StepRule, learn, updated
 from synthsae_jax.training.turns import row, rows_of_runs
 from synthsae_jax.worlds.inputs import program_inputs
 
@@ -130,7 +130,7 @@ def rows_of(
     medians = {name: taken.median for name, taken in times.items()}
     stages, least = stages_of(medians), needed_by_part(sae, model, given.batch, runs)
     losses = {name: mse_loss(part) for name, part in parts.items()} | {"whole": whole.last_mse_loss}
-    capacity = setting.program.recipe.capacity
+    capacity = setting.program.rule.capacity
     about = {"sae": sae.name, "runs": runs, "dtype": given.dtype, "batch": given.batch}
     about |= {"steps": steps, "products": "dense" if capacity is None else "sparse"}
     about |= {"capacity": capacity, "in_turn": setting.program.in_turn}
@@ -216,8 +216,7 @@ def prepared(
     adam = (config.adam_b1, config.adam_b2, config.adam_eps)
     streams = Streams(batch, own=False, world_stacked=False, same_codes=True)
     program = Program(
-        sae.static,
-        Recipe(*adam, config.lr_decay, capacity=layout.capacity),
+        StepRule(sae.static, *adam, config.lr_decay, capacity=layout.capacity),
         streams,
         scaled=False,
         revival=revival_of(config, layout.capacity is not None),
@@ -263,7 +262,8 @@ class Part:
 def parts_of(setting: Setting, count: int) -> dict[str, Part]:
     """All parts but the whole, compiled and called once."""
     program, data, state = setting
-    sae, recipe = program.sae, program.recipe
+    rule = program.rule
+    sae = rule.sae
     any_dead = program.revival == "always"  # else its step for when none is dead
     batches = batches_in_turn if program.in_turn else batches_side_by_side
 
@@ -277,30 +277,28 @@ def parts_of(setting: Setting, count: int) -> dict[str, Part]:
 
     def encode(state, numbers, x, step):
         given = {"hyper": numbers.hyper, "state": state.carried}
-        if recipe.capacity is None:
+        if rule.capacity is None:
             return sae.train_encode(state.params, x, **given)
         # a sparse loss never writes its latents down; what it knows of them has to be enough, and
         # the compiler leaves out the loss itself
-        _, info = sae.sparse_loss(state.params, x, capacity=recipe.capacity, **given)
+        _, info = sae.sparse_loss(state.params, x, capacity=rule.capacity, **given)
         return info["fired"], info["l0"], info["state"]
 
     def value_and_gradient(state, numbers, x, step):
         key = jax.random.fold_in(jax.random.fold_in(keys.init_key(numbers.init_seed), 1), step)
-        return learned(sae, recipe, state, numbers, x, step, key, any_dead)
+        return learn(rule, state, numbers, Batch(x, step, key), any_dead)
 
     def loss(*given):
         return value_and_gradient(*given)[1:]  # the compiler leaves out the gradient
 
     def update(state, _, found, numbers):
-        one = lambda state, numbers, *found: updated(
-            sae, recipe, state, numbers, jnp.int32(0), *found
-        )
-        return jax.vmap(jax.vmap(one))(state, numbers, *found)[0]
+        one = lambda state, numbers, found: updated(rule, state, numbers, jnp.int32(0), found)
+        return jax.vmap(jax.vmap(one))(state, numbers, found)[0]
 
     def update_in_turn(rows, _, found, numbers):
         numbers = rows_of_runs(numbers)
-        one = lambda i, rows: with_update(program, rows, row(numbers, i), i, jnp.int32(0), *found)
-        return lax.fori_loop(0, data.n_runs, lambda i, rows: one(i, rows)[0], rows)
+        one = lambda i, rows: with_update(rule, (rows, i), row(numbers, i), jnp.int32(0), found)[0]
+        return lax.fori_loop(0, data.n_runs, one, rows)
 
     def by_run(one: Callable) -> Part:
         together = last_of_all if program.in_turn else side_by_side
@@ -337,7 +335,7 @@ def last_of_all(one: Callable, state: RunState, numbers: Numbers, x: jax.Array, 
         return one(*at(i), x[0], step)
 
     empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(of_run, 0))
-    return lax.fori_loop(0, numbers.lr.shape[1], lambda i, _: of_run(i), empty)
+    return lax.fori_loop(0, numbers.init_seed.shape[1], lambda i, _: of_run(i), empty)
 
 
 def mse_loss(part: Part) -> float | None:

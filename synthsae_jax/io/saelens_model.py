@@ -20,6 +20,7 @@ from synthsae_jax.io import saelens_files as files
 from synthsae_jax.io.arrays import Archive, open_arrays
 from synthsae_jax.io.saelens_config import Orthogonalization, SaelensModelConfig, from_json
 from synthsae_jax.io.tensor_files import SAFETENSORS
+from synthsae_jax.modes import IMPL
 from synthsae_jax.strict_json import read_json, read_object
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.build import WorldConfig, assemble, check_magnitudes
@@ -37,7 +38,7 @@ CONFIG, WEIGHTS, TREES = (
 )
 _CORRELATION = ("correlation_factor", "correlation_diag")
 _TENSORS = ("feature_vectors", "bias", "firing_probabilities", *_CORRELATION)
-_THREEFRY = "threefry2x32"  # whatever the default: a folder is one world
+
 _DEEPEST = 400  # levels of a hierarchy's JSON, two for each generation
 # SAELens makes its numbers in float32, we in float64: they differ by rounding
 _SAME = {"rtol": 1e-4, "atol": 1e-6}
@@ -89,7 +90,7 @@ def load_saelens_model(
         std,
         copula,
         forest,
-        jax.random.key((config.seed or 0) % 2**32, impl=_THREEFRY),
+        jax.random.key((config.seed or 0) % 2**32, impl=IMPL),
         slots,
         config=config,
         seed=config.seed,

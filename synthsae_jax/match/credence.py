@@ -14,6 +14,7 @@ from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.match.evidence import CandidatePairs, of_codes
 from synthsae_jax.match.inputs import Side
+from synthsae_jax.numerics import is_alive
 
 Prior = float | str
 
@@ -91,7 +92,7 @@ def _best_partners(
         theirs,
         None if mine.codes is None else mine.codes.shape[0],
         prior=prior,
-        candidates=other.loaded.d_sae if theirs is None else int((theirs > 0).sum()),
+        candidates=other.loaded.d_sae if theirs is None else int(is_alive(theirs).sum()),
         col=partner,
         dim=mine.loaded.d_in,
     )

@@ -17,6 +17,7 @@ from synthsae_jax.match import many as match_many
 from synthsae_jax.match import protocols as match_protocols
 from synthsae_jax.match.inputs import PathLike, Side, read_sides
 from synthsae_jax.match.record import SCHEMA, Record, plain
+from synthsae_jax.numerics import is_alive
 from synthsae_jax.protocols import protocol_names
 from synthsae_jax.suite.progress import Reporter, progress
 
@@ -237,7 +238,7 @@ def _latents(side: Side, universal: Any) -> dict[str, Any]:
     return {
         "fired": fired,
         "firing_rate": None if fired is None else fired / n,
-        "alive": None if fired is None else fired > 0,
+        "alive": None if fired is None else is_alive(fired),
         "universality": {
             "reappearance": universal.reappearance,
             "at_least_one": universal.credence,

@@ -13,6 +13,7 @@ from synthsae_jax.errors import ConfigError, require
 from synthsae_jax.matching.credence_laws import GROUPS, WEIGHT_FORMS, Context, profile
 from synthsae_jax.matching.credence_model import CredenceModel, support_values
 from synthsae_jax.matching.credence_prior import check_prior, posterior
+from synthsae_jax.numerics import is_alive
 
 # which scores make which form; two are taken as their mean
 _FORMS = {
@@ -173,7 +174,7 @@ def _counts(name: str, values: Any, size: int | None) -> np.ndarray | None:
 def _living(alive: Any, fired: np.ndarray | None, size: int) -> np.ndarray:
     living = np.ones(size, bool) if alive is None else np.asarray(alive, bool)
     require(living.shape == (size,), f"alive must be bool [{size}]; given {living.shape}.")
-    return living if fired is None else living & (fired > 0)
+    return living if fired is None else living & is_alive(fired)
 
 
 def _best(

@@ -26,6 +26,7 @@ from scipy.optimize import isotonic_regression
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching.credence_chance import TAILS
+from synthsae_jax.numerics import is_alive
 
 Array = np.ndarray
 GROUPS = 8  # of candidates, by how often they fire
@@ -184,7 +185,7 @@ def chance_hazard(form: str, edges: Array, context: Context) -> Array:
 def profile(firings: Any) -> Array:
     """Firings of equal groups of the living latents, from rare to frequent, float64 [G]."""
     alive = np.asarray(firings, np.float64)
-    alive = alive[alive > 0]
+    alive = alive[is_alive(alive)]
     require(alive.size > 0, "no latent of the other side fires.")
     return np.quantile(alive, (np.arange(GROUPS) + 0.5) / GROUPS)
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from synthsae_jax.errors import ConfigError, check_choice, require
+from synthsae_jax.errors import ConfigError, require
 from synthsae_jax.registry import Explanation, Registry
-from synthsae_jax.saes.records import (
-    SPARSITY,
-    Architecture,
-    NoNumbers,
-    Options,
-    Rules,
-    SAEParams,
-    no_weights,
-    one_block,
-)
+from synthsae_jax.saes.records import Architecture, Options, Rules, SAEParams
 
 Array = jax.Array
 
@@ -30,57 +20,16 @@ architectures: Registry[Architecture] = Registry("sae")
 
 
 def architecture(
-    name: str,
-    explanation: Explanation,
-    *,
-    options: type[Options],
-    hyper: type = NoNumbers,
-    sparsity: str,
-    example: dict[str, Any],
-    check: Callable[[Any, Any], None] = lambda options, numbers: None,
-    penalty: str | None = None,
-    frozen: Callable[[Any], tuple[str, ...]] = no_weights,
-    blocks: Callable[[Any], tuple[int, ...]] = one_block,
-    extra_axes: Mapping[str, int | None] = MappingProxyType({}),
-    probe_mcc: float = 0.99,
-    initial: tuple[str, ...] = (),
+    name: str, explanation: Explanation, **traits: Any
 ) -> Callable[[Callable[[Any], Rules]], Callable[[Any], Rules]]:
     """Decorator that registers a factory `(options) -> Rules` as an architecture.
 
-    `options` and `hyper` list the accepted option names with their defaults: static choices in
-    the one, traced numbers in the other. `check` sees both before anything is built and raises
-    `ConfigError`. The rest is for the tests and for training, and defaults to the usual:
-
-    - `penalty`: where sparsity is "penalty", the number that buys it; matched L0 steers it.
-    - `frozen`: the weights that no training moves, given the options.
-    - `blocks`: sizes of the blocks of latents within which their order means nothing to encode
-      and decode.
-    - `extra_axes`: for each of `SAEParams.extra` the axis that counts latents, or None.
-    - `probe_mcc`: lower where even orthogonal features need not come out, with the reason.
-    - `initial`: numbers that `init` alone reads, so that there is nothing to anneal.
+    `traits` are the fields of `Architecture` but its factory, which says what each is: `options`,
+    `hyper`, `sparsity` and `example`, and what is not as usual.
     """
-    check_choice("sparsity", sparsity, SPARSITY)
-    require(
-        penalty is None or sparsity == "penalty",
-        f"SAE {name!r}: {penalty!r} can be its penalty only with sparsity 'penalty'.",
-    )
 
     def add(factory: Callable[[Any], Rules]) -> Callable[[Any], Rules]:
-        record = Architecture(
-            factory,
-            options,
-            hyper,
-            sparsity,
-            example,
-            check,
-            penalty,
-            frozen,
-            blocks,
-            extra_axes,
-            probe_mcc,
-            initial,
-        )
-        architectures.register(name, explanation)(record)
+        architectures.register(name, explanation)(Architecture(factory, **traits))
         return factory
 
     return add

@@ -13,7 +13,7 @@ from synthsae_jax.registry import Explanation
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.base import architecture
 from synthsae_jax.saes.places import places_of_batch
-from synthsae_jax.saes.records import Rules, SAEParams
+from synthsae_jax.saes.records import Rules, SAEParams, in_input_units
 from synthsae_jax.saes.select import keep_top_k_of_batch
 from synthsae_jax.saes.sparse_loss import active_terms
 from synthsae_jax.saes.topk import (
@@ -36,7 +36,8 @@ class BatchTopKHyper:
 
 @struct.dataclass
 class BatchTopKState:
-    threshold: Array  # float32 []: running mean of the smallest latent that a batch kept
+    # float32 []: running mean of the smallest latent that a batch kept
+    threshold: Array = in_input_units()
 
 
 def check_batch_topk(options: TopKOptions, hyper: BatchTopKHyper) -> None:

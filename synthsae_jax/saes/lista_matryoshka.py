@@ -23,7 +23,7 @@ from synthsae_jax.saes.batchtopk import (
     keep_largest,
     updated_threshold,
 )
-from synthsae_jax.saes.records import Rules, SAEParams
+from synthsae_jax.saes.records import INPUT_UNITS, Rules, SAEParams
 from synthsae_jax.saes.topk import (
     TopKOptions,
     dead_latents_error,
@@ -54,7 +54,8 @@ class ListaHyper(BatchTopKHyper):
 
 @struct.dataclass
 class ListaState:
-    thresholds: Array  # float32 [S + 1]: running mean of the smallest latent kept at each step
+    # float32 [S + 1]: running mean of the smallest latent kept at each step
+    thresholds: Array = struct.field(metadata=INPUT_UNITS)
     rates: Array  # float32 [L]: running mean of each latent's share of samples it fires in
     step: Array  # int32 []: batches seen
 

@@ -13,7 +13,7 @@ from synthsae_jax.errors import require
 from synthsae_jax.registry import Explanation
 from synthsae_jax.saes import parts
 from synthsae_jax.saes.base import architecture
-from synthsae_jax.saes.records import Options, Rules, SAEParams, no_state
+from synthsae_jax.saes.records import Options, Rules, SAEParams, in_input_units, no_state
 
 Array = jax.Array
 
@@ -56,7 +56,8 @@ class MatchingPursuitOptions(Options):
 
 @struct.dataclass
 class MatchingPursuitHyper:
-    residual_threshold: float = 0.01  # float32 []: a sample ends with a residual shorter than this
+    # float32 []: a sample ends with a residual shorter than this
+    residual_threshold: float = in_input_units(default=0.01)
 
 
 def _check(options: MatchingPursuitOptions, hyper: MatchingPursuitHyper) -> None:

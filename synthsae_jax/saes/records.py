@@ -14,17 +14,36 @@ from synthsae_jax.errors import check_choice, require
 Array = jax.Array
 
 
+INPUT_UNITS: Mapping[str, str] = {"unit": "input"}
+
+
+def in_input_units(**field: Any) -> Any:
+    """A field of a record that is measured in the inputs' units, as biases and thresholds are.
+
+    Where inputs were scaled while training, it is divided by the scale afterwards.
+    """
+    return struct.field(metadata=INPUT_UNITS, **field)
+
+
+def scales_with_inputs(record: Any) -> tuple[str, ...]:
+    """The fields of a record that `in_input_units` marks."""
+    if not dataclasses.is_dataclass(record):
+        return ()  # the state of an architecture that has none
+    marked = INPUT_UNITS.items()
+    return tuple(f.name for f in dataclasses.fields(record) if f.metadata.items() >= marked)
+
+
 @struct.dataclass
 class SAEParams:
     """Weights of one SAE, named as in SAELens; an architecture leaves out what it lacks (None)."""
 
     W_enc: Array | None = None  # [D, L]
-    b_enc: Array | None = None  # [L]
+    b_enc: Array | None = in_input_units(default=None)  # [L]
     W_dec: Array | None = None  # [L, D]
-    b_dec: Array | None = None  # [D]
-    threshold: Array | None = None  # [L]: a latent fires above this
-    b_gate: Array | None = None  # [L]: bias of a gate
-    b_mag: Array | None = None  # [L]: bias of a gated magnitude
+    b_dec: Array | None = in_input_units(default=None)  # [D]
+    threshold: Array | None = in_input_units(default=None)  # [L]: a latent fires above this
+    b_gate: Array | None = in_input_units(default=None)  # [L]: bias of a gate
+    b_mag: Array | None = in_input_units(default=None)  # [L]: bias of a gated magnitude
     r_mag: Array | None = None  # [L]: log scale of a gated magnitude's encoder
     extra: dict[str, Array] | None = None  # weights that only this architecture has, by name
 
@@ -127,27 +146,47 @@ def no_state() -> tuple[()]:
     return ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """A registered architecture: how to build its rules, and what it accepts and promises."""
-
-    factory: Callable[[Any], Rules]  # (options) -> Rules
-    options: type[Options]
-    hyper: type  # flax record of traced numbers; its defaults are the defaults of `build`
-    sparsity: str  # what bounds the latents of the training rule: see `SPARSITY`
-    example: dict[str, Any]  # options of a small one (d_in 8, d_sae 16); tests build it
-    check: Callable[[Any, Any], None]  # (options, numbers) -> None, or raises ConfigError
-    penalty: str | None  # the number that buys sparsity
-    frozen: Callable[[Any], tuple[str, ...]]  # (options) -> weights never trained
-    blocks: Callable[[Any], tuple[int, ...]]  # (options) -> sizes of exchangeable latents
-    extra_axes: Mapping[str, int | None]  # as LATENT_AXES, for `SAEParams.extra`
-    probe_mcc: float  # MCC it exceeds on few orthogonal features that fire equally often
-    initial: tuple[str, ...]  # numbers that only `init` reads
-
-
 SPARSITY = (
     "k per sample",  # at most k active latents in each sample
     "k per batch",  # at most k times n in a batch of n samples
     "penalty",  # a term of the loss pays for activity
     "iterations",  # at most `max_iterations` active latents in each sample
 )
+
+
+def no_check(options: Any, numbers: Any) -> None:
+    """Every combination of options and numbers is allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A registered architecture: how to build its rules, and what it accepts and promises.
+
+    `options` and `hyper` list the accepted option names with their defaults: static choices in
+    the one, traced numbers in the other.
+    """
+
+    factory: Callable[[Any], Rules]  # (options) -> Rules
+    options: type[Options]
+    sparsity: str  # what bounds the latents of the training rule: see `SPARSITY`
+    example: dict[str, Any]  # options of a small one (d_in 8, d_sae 16); tests build it
+    hyper: type = NoNumbers  # flax record of traced numbers
+    # (options, numbers) -> None, or raises ConfigError; sees both before anything is built
+    check: Callable[[Any, Any], None] = no_check
+    # where sparsity is "penalty", the number that buys it; matched L0 steers it
+    penalty: str | None = None
+    frozen: Callable[[Any], tuple[str, ...]] = no_weights  # (options) -> weights never trained
+    # (options) -> sizes of the blocks of latents within which their order means nothing
+    blocks: Callable[[Any], tuple[int, ...]] = one_block
+    # as LATENT_AXES, for `SAEParams.extra`
+    extra_axes: Mapping[str, int | None] = dataclasses.field(default_factory=dict)
+    # MCC it exceeds on few orthogonal features that fire equally often; lower with a reason
+    probe_mcc: float = 0.99
+    initial: tuple[str, ...] = ()  # numbers that `init` alone reads: there is nothing to anneal
+
+    def __post_init__(self) -> None:
+        check_choice("sparsity", self.sparsity, SPARSITY)
+        require(
+            self.penalty is None or self.sparsity == "penalty",
+            f"{self.penalty!r} can be an architecture's penalty only with sparsity 'penalty'.",
+        )

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax.matching import CausalCounts, CoMoments, TruthCounts, causal_counts, pearson
+from synthsae_jax.numerics import firings
 from synthsae_jax.worlds import Codes, Instance, embed
 from synthsae_jax.worlds.inputs import bare
 
@@ -62,7 +63,7 @@ def causal_evidence(
 
     A feature that is off takes its mean magnitude over the tokens on which it is on.
     """
-    times = np.asarray((codes != 0).sum(0)).ravel()
+    times = firings(codes)
     level = np.asarray(codes.sum(0)).ravel() / np.maximum(times, 1)
     acts = codes[:n_tokens].toarray().astype(np.float32)
     return _switched(reconstruct, run, bare(instance), acts, level.astype(np.float32))

@@ -14,6 +14,7 @@ import numpy as np
 
 from synthsae_jax import keys
 from synthsae_jax.matching import SideInputs, match_report
+from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.protocols import Context, ProtocolResult, protocols, run_protocol
 from synthsae_jax.protocols.base import Reconstruct
 from synthsae_jax.suite import pairs
@@ -79,7 +80,7 @@ def score_protocols(
             members = subjects[0][r], subjects[i + 1][r]
             side_a, side_b = sides = [_side(s, world, plan.n_tokens, seed) for s in members]
             context = _context(members, world, plan, seed)
-            alive_a, alive_b = ((np.asarray(side.latents) != 0).any(0) for side in sides)
+            alive_a, alive_b = (np.asarray(is_alive(firings(s.latents))) for s in sides)
             for j, name in enumerate(protocols):
                 tick((i * len(protocols) + j) / total, f"{condition.name}, {name}")
                 key = jax.random.fold_in(keys.null_key(seed), j)

@@ -19,6 +19,7 @@ import numpy as np
 
 from synthsae_jax import keys
 from synthsae_jax.matching import CoMoments, PairCounts, TruthCounts, procrustes_from_covariance
+from synthsae_jax.numerics import is_alive
 from synthsae_jax.suite.drawn import Recent
 from synthsae_jax.worlds import (
     Codes,
@@ -172,4 +173,5 @@ def _over_batches(batch, parents: Codes, merge):
 def median_firings(counts: PairCounts) -> float:
     """Median number of firings of the living latents of both sides."""
     fired = np.concatenate([np.asarray(counts.fired_a).ravel(), np.asarray(counts.fired_b).ravel()])
-    return float(np.median(fired[fired > 0])) if (fired > 0).any() else math.nan
+    alive = is_alive(fired)
+    return float(np.median(fired[alive])) if alive.any() else math.nan

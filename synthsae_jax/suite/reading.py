@@ -16,6 +16,7 @@ from synthsae_jax import matching
 from synthsae_jax.matching import SideInputs, TruthSweep
 from synthsae_jax.matching.truth_methods import TruthInputs, TruthRule, decide, find_candidates
 from synthsae_jax.metrics.evaluate import Reconstructor
+from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.evidence import causal_evidence, code_evidence, firing_evidence
 from synthsae_jax.worlds import Instance, World, see
@@ -59,7 +60,7 @@ class Reading:
     @property
     def alive(self) -> np.ndarray:
         """bool [L]: latents that fire on these tokens."""
-        return np.asarray((self.latents != 0).sum(0)).ravel() > 0
+        return is_alive(firings(self.latents))
 
     @property
     def tracked(self) -> np.ndarray:

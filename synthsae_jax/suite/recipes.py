@@ -10,7 +10,6 @@ import dataclasses
 from typing import Any
 
 from synthsae_jax import saes
-from synthsae_jax.errors import unknown_name
 from synthsae_jax.training import Anneal, TrainConfig
 
 
@@ -31,24 +30,25 @@ def recipe(name: str, d_in: int, d_sae: int, target_l0: float, config: TrainConf
     """The architecture `name` at `target_l0` active latents per sample.
 
     Those with a k take it from the target (rounded where it has to be whole), those with a penalty
-    have its coefficient steered while they train (`TrainConfig.target_l0`).
+    have its coefficient steered while they train (`TrainConfig.target_l0`). Any registered
+    architecture has a recipe by what bounds its latents; some have a published one.
     """
-    if name not in _OPTIONS:
-        raise unknown_name("recipe", name, _OPTIONS)
-    options = _OPTIONS[name](d_sae, target_l0, config.n_steps)
+    entry = saes.architectures[name]
+    options = _OPTIONS.get(name, _BY_SPARSITY[entry.sparsity])(d_sae, target_l0, config.n_steps)
+    options = {n: v for n, v in options.items() if n in saes.option_defaults(name)}
     if name == "lista_matryoshka":
         # from 60 to 25 over the whole run in the published recipe; ended a tenth earlier here, so
         # that the running threshold of a short run has seen the target
         steps = max(1, config.n_steps * 9 // 10)
         ramp = Anneal("k", min(2.4 * target_l0, d_sae), steps)
         config = dataclasses.replace(config, anneal=(*config.anneal, ramp))
-    if saes.architectures[name].penalty is not None:
+    if entry.penalty is not None:
         config = dataclasses.replace(config, target_l0=target_l0)
     return Recipe(saes.build(name, d_in=d_in, d_sae=d_sae, **options), config)
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Architectures that have a recipe."""
+    """The architectures that benchmarks compare, each by a recipe of its own."""
     return tuple(_OPTIONS)
 
 
@@ -94,6 +94,13 @@ def _step_jumprelu(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]
     }
 
 
+# what any architecture takes, by `Architecture.sparsity`; options that it does not have fall out
+_BY_SPARSITY = {
+    "k per sample": _whole_k,
+    "k per batch": _k,
+    "penalty": _warmed_up,
+    "iterations": _pursuit,
+}
 _OPTIONS = {
     "topk": _whole_k,
     "batchtopk": _k,

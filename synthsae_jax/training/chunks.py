@@ -1,12 +1,14 @@
-"""More runs than fit into memory: trained some at a time, with the same results."""
+"""More runs than fit into memory: trained some at a time, with the same results to the bit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+
+Tree = TypeVar("Tree")
 
 
 def stretches(n_runs: int, most: int) -> list[slice]:
@@ -16,14 +18,19 @@ def stretches(n_runs: int, most: int) -> list[slice]:
     return [slice(a, min(a + size, n_runs)) for a in range(0, n_runs, size)]
 
 
-def part_of(by_run: Any, some: slice, axis: int) -> Any:
-    """Records of `[R, ...]` (axis 0) or `[I, R, ...]` (axis 1) for some of the runs."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[(slice(None),) * axis + (some,)], by_run)
+def part_of(by_run: Tree, some: slice) -> Tree:
+    """Records of `[I, R, ...]` for some of the runs."""
+    return jax.tree.map(lambda leaf: leaf[:, some], by_run)
 
 
-def joined(parts: list[Any], axis: int) -> Any:
-    """Records of some runs each as one record, on the host."""
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis), *parts)
+def joined(parts: list[Any]) -> Any:
+    """Records of some runs each as one record `[I, R, ...]`, on the host."""
+
+    def join(*leaves):
+        # what has no axis of runs (the steps of a history, a scale per instance) is the caller's
+        return leaves[0] if np.ndim(leaves[0]) < 2 else np.concatenate(leaves, axis=1)
+
+    return jax.tree.map(join, *parts)
 
 
 def offset(progress: Callable[..., None] | None, done: int, total: int):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
-from synthsae_jax.errors import require
+from synthsae_jax.errors import require, unknown_name
+from synthsae_jax.modes import fixed
 from synthsae_jax.saes import SAE, SAEParams
 from synthsae_jax.training.batches import Data, Streams, data_of
 from synthsae_jax.training.chunks import joined, offset, part_of, stretches
 from synthsae_jax.training.config import TrainConfig
 from synthsae_jax.training.layout import layout_of, runs_at_once
 from synthsae_jax.training.program import (
+    Finished,
     Program,
     chunk,
     estimated_scale,
@@ -26,13 +29,14 @@ from synthsae_jax.training.program import (
     start,
 )
 from synthsae_jax.training.runs import (
+    PerRun,
     check_resampling,
     data_streams,
     numbers_of_runs,
     seeds_of_runs,
     steered_penalty,
 )
-from synthsae_jax.training.step import Recipe, RunState
+from synthsae_jax.training.step import Numbers, RunState, StepRule
 from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost
 from synthsae_jax.worlds.records import Instance, World
 
@@ -53,28 +57,33 @@ class TrainResult:
     status: np.ndarray  # "ok" or "diverged" per run
     init_seeds: np.ndarray
     data_seeds: np.ndarray
-    input_scale: (
-        np.ndarray
-    )  # one per stream, [] to [I, R]: inputs were multiplied by it; folded back since
+    # one per stream, [] to [I, R]: inputs were multiplied by it; folded back since
+    input_scale: np.ndarray
     snapshots: list[SAEParams]  # finalized weights after each step of `config.snapshots`
 
 
+class TrainOptions(TypedDict, total=False):
+    """What `train` takes besides its subject and its seeds, by name; it says what each is."""
+
+    hyper: Any
+    lr: float | Sequence[float] | np.ndarray | None
+    target_l0: float | Sequence[float] | np.ndarray | None
+    weights: SAEParams | None
+    frozen: Mapping[str, bool | np.ndarray] | None
+    products: str
+    at_once: int | None
+    progress: Progress | None
+
+
+@fixed
 def train(
     world: World,
     instance: Instance,
     sae: SAE,
     config: TrainConfig,
-    init_seeds: Sequence[int] | np.ndarray = (0,),
-    data_seed: int | Sequence[int] | np.ndarray = 0,
-    *,
-    hyper: Any = None,
-    lr: float | np.ndarray | None = None,
-    target_l0: float | np.ndarray | None = None,
-    weights: SAEParams | None = None,
-    frozen: Mapping[str, bool | np.ndarray] | None = None,
-    products: str = "auto",
-    at_once: int | None = None,
-    progress: Progress | None = None,
+    init_seeds: Sequence[int] | Sequence[Sequence[int]] | np.ndarray = (0,),
+    data_seed: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray = 0,
+    **options: Unpack[TrainOptions],
 ) -> TrainResult:
     """Train one run per init seed, on one instance or on each of a stack of instances.
 
@@ -93,9 +102,10 @@ def train(
       [I, R]: their gradient is 0. What an architecture does to weights after an update, it still
       does.
     - `products`: "sparse" computes a k-sparse SAE's loss and gradients from its active latents
-      alone, "dense" from all; "auto" takes what is faster here. The numbers agree but for rounding.
+      alone, "dense" from all; "auto" takes what is faster here for the largest k of all runs. The
+      numbers agree but for rounding.
     - `at_once`: the most runs of each instance in memory together; None takes what there is. More
-      are trained in stretches, which read the same data again.
+      are trained in stretches, which read the same data again and change no bit of a run.
     - `progress(done, total, report)` is called between chunks of steps; report is the chunk's row
       of the history, [I, R].
 
@@ -103,118 +113,146 @@ def train(
     sizes do not fit, a number is out of range, or a sample has more active features than the world
     has slots.
     """
-    given = (world, instance, sae, config)
+    for name in options:
+        if name not in TrainOptions.__annotations__:
+            raise unknown_name("option of train", name, TrainOptions.__annotations__)
     world, instance, stacked = program_inputs(world, instance)
     n_instances, _, dim = instance.dictionary.shape
     require(sae.d_in == dim, f"The SAE has d_in={sae.d_in}, the instance hidden_dim={dim}.")
-    init_seeds = seeds_of_runs("init_seeds", init_seeds, n_instances)
-    n_runs = init_seeds.shape[1]
+    seeds = seeds_of_runs("init_seeds", init_seeds, n_instances)
+    n_runs = seeds.shape[1]
     data_seeds, own_streams = data_streams(data_seed, n_instances, n_runs, stacked)
-    numbers = numbers_of_runs(config, sae, init_seeds, hyper, lr, target_l0, frozen)
+    per_run = PerRun(**{n: v for n, v in options.items() if n in vars(PerRun())})
+    numbers = numbers_of_runs(config, sae, seeds, per_run)
+    at_once = options.get("at_once")
     require(at_once is None or at_once >= 1, f"at_once must be at least 1, got {at_once}.")
-    most = at_once or runs_at_once(sae, config.batch_size, n_instances)
-    if n_runs > most:
-        squeeze = (lambda a: a) if stacked else (lambda a: a[0])
-        by_run = {"init_seeds": init_seeds, "hyper": numbers.hyper, "lr": numbers.lr}
-        by_run |= {"data_seed": data_seeds} if own_streams else {}
-        by_run |= {} if target_l0 is None else {"target_l0": numbers.target_l0}
-        by_run |= {"frozen": numbers.frozen} if frozen else {}
-        if weights is not None:
-            by_run["weights"] = _placed(weights, sae, init_seeds.shape)
-        others = {"products": products, "at_once": most}
-        others |= {} if own_streams else {"data_seed": data_seed}
-        return _in_stretches(given, jax.tree.map(squeeze, by_run), others, progress)
-
     sae = sae.with_options(dtype=config.dtype) if config.dtype != "float32" else sae
-    penalty = steered_penalty(config, sae, target_l0, numbers.hyper)
-    layout = layout_of(sae, numbers, products)
+    penalty = steered_penalty(config, sae, per_run.target_l0, numbers.hyper)
+    check_resampling(config, sae)
+    layout = layout_of(sae, numbers, options.get("products", "auto"))
     adam = (config.adam_b1, config.adam_b2, config.adam_eps)
     world_stacked = world.probabilities.ndim == 2
     # codes of equal seeds are drawn once for all instances
     same_codes = not (own_streams or world_stacked) and len(set(data_seeds.tolist())) == 1
-    streams = Streams(config.batch_size, own_streams, world_stacked, same_codes)
     program = Program(
-        sae.static,
-        Recipe(*adam, config.lr_decay, penalty, layout.capacity),
-        streams,
+        StepRule(sae.static, *adam, config.lr_decay, penalty, layout.capacity),
+        Streams(config.batch_size, own_streams, world_stacked, same_codes),
         scaled=config.normalize_activations != "none",
         revival=revival_of(config, layout.capacity is not None),
         in_turn=layout.in_turn,
     )
-    check_resampling(config, sae)
-    scale = jnp.ones(data_seeds.shape)  # one per stream
-    data = data_of(streams, world, instance, numbers, jnp.asarray(data_seeds), scale)
+    weights = per_run.weights and _with_axes(per_run.weights, sae, seeds.shape)
+    job = _Job(program, config, world, instance, numbers, data_seeds, weights)
+    most = at_once or runs_at_once(sae, config.batch_size, n_instances)
+    trained = _in_stretches(job, most, options.get("progress"))
+    return _result(job, trained, sae, seeds, stacked)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A training whose inputs fit each other; axes [I, R]."""
+
+    program: Program
+    config: TrainConfig
+    world: World
+    instance: Instance
+    numbers: Numbers
+    data_seeds: np.ndarray  # [I], or [I, R] where every run has a stream of its own
+    weights: SAEParams | None
+
+    def of_runs(self, some: slice) -> _Job:
+        """The same for some of the runs."""
+        numbers, weights = part_of((self.numbers, self.weights), some)
+        own_streams = self.program.streams.own
+        data_seeds = part_of(self.data_seeds, some) if own_streams else self.data_seeds
+        return dataclasses.replace(self, numbers=numbers, weights=weights, data_seeds=data_seeds)
+
+
+@struct.dataclass
+class _Trained:
+    """What a job leaves; axes [I, R], but for `scale`, one per stream."""
+
+    final: Finished
+    state: RunState
+    history: dict[str, np.ndarray]
+    snapshots: list[SAEParams]
+    scale: np.ndarray
+
+
+def _in_stretches(job: _Job, most: int, progress: Progress | None) -> _Trained:
+    """The job, of at most so many runs of each instance at a time."""
+    n_steps = job.config.n_steps
+    parts = stretches(job.numbers.init_seed.shape[1], most)
+    if len(parts) == 1:
+        return _trained(job, progress)
+    done = []
+    for i, some in enumerate(parts):
+        counted = offset(progress, i * n_steps, len(parts) * n_steps)
+        # on the host, or nothing would be gained
+        done.append(jax.tree.map(np.asarray, _trained(job.of_runs(some), counted)))
+    return joined(done)
+
+
+def _trained(job: _Job, progress: Progress | None) -> _Trained:
+    """All runs of a job at once."""
+    program, config = job.program, job.config
+    seeds = jnp.asarray(job.data_seeds)
+    ones = jnp.ones(seeds.shape, jnp.float32)
+    data = data_of(program.streams, job.world, job.instance, job.numbers, seeds, ones)
     if program.scaled:
         n_batches = jnp.int32(min(config.n_batches_for_norm_estimate, config.n_steps))
-        scale = estimated_scale(program, data, n_batches)
-        data = data.replace(scale=scale)
-    state = start(program, jnp.asarray(init_seeds), numbers.hyper, data.n_runs)
-    if weights is not None:
-        state = state.replace(params=_placed(weights, sae, init_seeds.shape))
-    state, history, kept = _loop(program, config, data, state, progress)
-
+        data = data.replace(scale=estimated_scale(program, data, n_batches))
+    state = start(program, data.numbers.init_seed, data.numbers.hyper, data.n_runs)
+    if job.weights is not None:
+        state = state.replace(params=jax.tree.map(jnp.asarray, job.weights))
+    state, history, snapshots = _loop(program, config, data, state, progress)
     final = finished(program, state, data)
     state = state.replace(params=final.raw, carried=final.carried)
-    status = np.where(np.asarray(final.finite & ~state.diverged), "ok", "diverged")
-    shared = data_seeds if own_streams else np.broadcast_to(data_seeds[:, None], status.shape)
-    squeeze = (lambda a: a) if stacked else (lambda a: a[0])
+    return _Trained(final, state, history, snapshots, np.asarray(data.scale))
+
+
+def _result(
+    job: _Job, trained: _Trained, sae: SAE, init_seeds: np.ndarray, stacked: bool
+) -> TrainResult:
+    """With the axes that the user gave: without the one of instances where there was none."""
+    by_user = lambda tree: tree if stacked else jax.tree.map(lambda leaf: leaf[0], tree)
+    finite = np.asarray(trained.final.finite) & ~np.asarray(trained.state.diverged)
+    data_seeds = job.data_seeds
+    if not job.program.streams.own:
+        data_seeds = np.broadcast_to(data_seeds[:, None], finite.shape)
+    steps = {"step": trained.history["step"]}
+    rows = {name: rows for name, rows in trained.history.items() if name != "step"}
     return TrainResult(
         sae=sae,
-        config=config,
-        params=jax.tree.map(squeeze, final.params),
-        state=jax.tree.map(squeeze, state),
-        hyper=jax.tree.map(squeeze, final.hyper),
-        history={k: v if k == "step" else squeeze(v) for k, v in history.items()},
-        status=squeeze(status),
-        init_seeds=squeeze(init_seeds),
-        data_seeds=squeeze(shared),
-        input_scale=np.asarray(squeeze(scale)),
-        snapshots=[jax.tree.map(squeeze, params) for params in kept],
+        config=job.config,
+        params=by_user(trained.final.params),
+        state=by_user(trained.state),
+        hyper=by_user(trained.final.hyper),
+        history=steps | by_user(rows),
+        status=by_user(np.where(finite, "ok", "diverged")),
+        init_seeds=by_user(init_seeds),
+        data_seeds=by_user(data_seeds),
+        input_scale=by_user(trained.scale),
+        snapshots=by_user(trained.snapshots),
     )
 
 
-def _placed(weights: SAEParams, sae: SAE, shape: tuple[int, ...]) -> SAEParams:
-    """Weights with axes [I, R], from [R] or [I, R]."""
-    own = (sae.d_sae, sae.d_in)
-    given = () if weights.W_dec is None else np.shape(weights.W_dec)
+def _with_axes(weights: SAEParams, sae: SAE, shape: tuple[int, ...]) -> SAEParams:
+    """Weights with axes [I, R], from [R] or [I, R]; float32 on the host."""
+    of_one = (sae.d_sae, sae.d_in)
+    given_shape = () if weights.W_dec is None else np.shape(weights.W_dec)
     require(
-        given in (shape + own, shape[1:] + own),
-        f"weights must have axes [R] or [I, R] = {list(shape)} before the SAE's {list(own)}, "
-        f"got W_dec {list(given)}.",
+        given_shape in (shape + of_one, shape[1:] + of_one),
+        f"weights must have axes [R] or [I, R] = {list(shape)} before the SAE's {list(of_one)}, "
+        f"got W_dec {list(given_shape)}.",
     )
-    alone = len(given) == 3
-    place = lambda leaf: jnp.asarray(leaf, jnp.float32)
-    spread = lambda leaf: jnp.broadcast_to(leaf[None], (shape[0], *leaf.shape)) if alone else leaf
-    return jax.tree.map(lambda leaf: spread(place(leaf)), weights)
+    without_instances = len(given_shape) == 3
 
+    def with_axes(leaf):
+        leaf = np.asarray(leaf, np.float32)
+        return np.broadcast_to(leaf, (shape[0], *leaf.shape)) if without_instances else leaf
 
-def _in_stretches(
-    given: tuple[World, Instance, SAE, TrainConfig],
-    by_run: dict[str, Any],
-    others: dict[str, Any],
-    progress: Progress | None,
-) -> TrainResult:
-    """`train` of at most so many runs at a time; `by_run` are its arguments `[R]` or `[I, R]`."""
-    shape = by_run["init_seeds"].shape
-    axis = len(shape) - 1
-    parts = stretches(shape[-1], others["at_once"])
-    results = [
-        train(
-            *given,
-            **part_of(by_run, some, axis),
-            **others,
-            progress=offset(progress, i * given[3].n_steps, len(parts) * given[3].n_steps),
-        )
-        for i, some in enumerate(parts)
-    ]
-    names = ["params", "state", "hyper", "status", "init_seeds", "data_seeds", "snapshots"]
-    names += ["input_scale"] if "data_seed" in by_run else []
-    fields = {name: joined([getattr(part, name) for part in results], axis) for name in names}
-    history = {
-        name: rows if name == "step" else joined([part.history[name] for part in results], axis)
-        for name, rows in results[0].history.items()
-    }
-    return dataclasses.replace(results[0], history=history, **fields)
+    return jax.tree.map(with_axes, weights)
 
 
 def _loop(
@@ -227,14 +265,14 @@ def _loop(
     """All steps in chunks: the state, the history, and the weights kept on the way."""
     n_steps = config.n_steps
     size = max(1, -(-n_steps // config.history_points))
-    told = [*range(size, n_steps, size), n_steps]
+    reported = [*range(size, n_steps, size), n_steps]
     resample = set(config.resample_steps())
     keep = set(config.snapshots)
-    kept = [finished(program, state, data).params] if 0 in keep else []
+    snapshots = [finished(program, state, data).params] if 0 in keep else []
     rows: list[dict[str, np.ndarray]] = []
     pending: list[tuple[int, dict[str, np.ndarray]]] = []
     first = 0
-    for end in sorted({*told, *resample, *(keep - {0})}):
+    for end in sorted({*reported, *resample, *(keep - {0})}):
         count = end - first
         state, report, overflow = chunk(program, data, jnp.int32(first), state, jnp.int32(count))
         report = jax.tree.map(np.asarray, report)
@@ -244,14 +282,14 @@ def _loop(
         if end in resample:
             state = revived(program, state, data, jnp.int32(end))
         if end in keep:
-            kept.append(finished(program, state, data).params)
-        if end in told:
+            snapshots.append(finished(program, state, data).params)
+        if end in reported:
             rows.append(_mean(pending))
             pending = []
         if progress is not None:
             progress(end, n_steps, report)
     history = {k: np.stack([row[k] for row in rows], axis=-1) for k in rows[0]}
-    return state, {"step": np.array(told), **history}, kept
+    return state, {"step": np.array(reported), **history}, snapshots
 
 
 def _mean(parts: list[tuple[int, dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from flax import struct
 from jax import lax
 
 from synthsae_jax import keys
-from synthsae_jax.saes import SAE, SAEParams
+from synthsae_jax.saes import SAEParams
 from synthsae_jax.training.batches import Data, Streams, batches_in_turn, batches_side_by_side
 from synthsae_jax.training.config import TrainConfig
 from synthsae_jax.training.match_l0 import steered
@@ -26,12 +26,16 @@ from synthsae_jax.training.resample import forgotten, resampled
 from synthsae_jax.training.scale import folded, folded_records
 from synthsae_jax.training.schedules import annealed
 from synthsae_jax.training.step import (
+    Batch,
+    Learned,
     Numbers,
-    Recipe,
+    Report,
     RunState,
+    StepRule,
     clipped,
+    dead_latents,
     init_state,
-    learned,
+    learn,
     moved_moments,
     moved_weights,
     updated,
@@ -53,8 +57,7 @@ _LONG_RUN = 2000  # steps
 class Program:
     """What a compiled training program depends on besides shapes."""
 
-    sae: SAE
-    recipe: Recipe
+    rule: StepRule
     streams: Streams
     scaled: bool  # are inputs multiplied by a scale
     revival: str  # is the auxiliary loss compiled in: "never", "always", "while some are dead"
@@ -81,7 +84,7 @@ def start(program: Program, init_seeds: Array, hyper: Any, n_runs: Array) -> Run
 
     def one(i):
         key = keys.init_key(row(seeds, i))
-        return init_state(program.sae, program.recipe, key, row(numbers, i))
+        return init_state(program.rule, key, row(numbers, i))
 
     return first_rows(in_turn(one, n_runs, init_seeds.size), init_seeds.shape)
 
@@ -108,9 +111,9 @@ def finished(program: Program, state: RunState, data: Data) -> Finished:
         run, hyper = row(runs, i), row(numbers, i).hyper
         raw, carried = run.params, run.carried
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(raw)]
-        params = program.sae.finalize(raw, carried)
-        if program.recipe.penalty:
-            hyper = steered(hyper, program.recipe.penalty, run.control)
+        params = program.rule.sae.finalize(raw, carried)
+        if program.rule.penalty:
+            hyper = steered(hyper, program.rule.penalty, run.control)
         if program.scaled:
             s = row(scale, i // readers)
             params, raw = folded(params, s), folded(raw, s)
@@ -143,13 +146,13 @@ def revived(program: Program, state: RunState, data: Data, step: Array) -> RunSt
     x, _ = batches_in_turn(program.streams, data, program.scaled)(step)
     runs, numbers = rows_of_runs((state, data.numbers))
     readers = _readers(program, data)
-    sae = program.sae
+    sae = program.rule.sae
 
     def one(i):
         run, of_run, inputs = row(runs, i), row(numbers, i), row(x, i // readers)
         params = run.params
         hyper = annealed(of_run.hyper, of_run.ramps, step)
-        dead = run.since_fired > of_run.dead_window
+        dead = dead_latents(run, of_run)
         latents = sae.train_encode(params, inputs, hyper=hyper, state=run.carried)
         error = jnp.sum(jnp.square(sae.decode(params, latents) - inputs), axis=-1)
         key = jax.random.fold_in(jax.random.fold_in(keys.init_key(of_run.init_seed), 2), step)
@@ -171,7 +174,6 @@ def _readers(program: Program, data: Data) -> int:
     return 1 if program.streams.own else data.shape[1]
 
 
-Report = dict[str, Array]
 # (state, the reports' sums, step) -> both after the step, and samples that overflowed
 Step = Callable[[RunState, Report, Array], tuple[RunState, Report, Array]]
 
@@ -214,10 +216,10 @@ def steps_in_turn(program: Program, data: Data) -> Step:
         def one_run(i, carry):
             state, total = carry
             run, of_run = row(state, i), row(numbers, i)
-            dead = jnp.any(run.since_fired > of_run.dead_window)
+            dead = jnp.any(dead_latents(run, of_run))
             inputs = (run, of_run, row(x, i // readers), step)
             learned = _whether(program, dead, _learn(program), *inputs)
-            state, report = with_update(program, state, of_run, i, step, *learned)
+            state, report = with_update(program.rule, (state, i), of_run, step, learned)
             return state, with_row(total, i, jax.tree.map(jnp.add, row(total, i), report))
 
         state, total = lax.fori_loop(0, data.n_runs, one_run, (state, total))
@@ -227,28 +229,22 @@ def steps_in_turn(program: Program, data: Data) -> Step:
 
 
 def with_update(
-    program: Program,
-    state: RunState,
-    numbers: Numbers,
-    i: Array,
-    step: Array,
-    gradient: SAEParams,
-    rest: RunState,
-    report: Report,
+    rule: StepRule, rows: tuple[RunState, Array], numbers: Numbers, step: Array, learned: Learned
 ) -> tuple[RunState, Report]:
-    """`updated` for run `i` of the rows of `state`, written in place; the run's whole report."""
-    gradient, norm = clipped(gradient, numbers)
-    moments = moved_moments(program.recipe, gradient, row(state.optimizer, i))
+    """`updated` for run i of `rows` = (states, i), written in place; and the run's whole report."""
+    state, i = rows
+    gradient, norm = clipped(learned.gradient, numbers)
+    moments = moved_moments(rule, gradient, row(state.optimizer, i))
     # the weights read the moments where they were written: where they computed them again from
     # the old ones, those would have to be kept, and nothing could be written in place
     moments = lax.optimization_barrier(with_row(state.optimizer, i, moments))
-    weights = (row(state.params, i), row(moments, i))
-    params = moved_weights(program.sae, program.recipe, numbers, step, *weights)
+    params = moved_weights(rule, numbers, step, row(state.params, i), row(moments, i))
+    rest = learned.rest
     stacks = (state.params, state.carried, state.since_fired, state.diverged, state.control)
     new = (params, rest.carried, rest.since_fired, rest.diverged, rest.control)
     params, carried, since_fired, diverged, control = with_row(stacks, i, new)
     state = RunState(params, moments, carried, since_fired, diverged, control)
-    return state, {**report, "grad_norm": norm}
+    return state, {**learned.report, "grad_norm": norm}
 
 
 def steps_side_by_side(program: Program, data: Data) -> Step:
@@ -256,41 +252,40 @@ def steps_side_by_side(program: Program, data: Data) -> Step:
     batches = batches_side_by_side(program.streams, data, program.scaled)
     x_axis = 0 if program.streams.own else None
 
-    def learn(any_dead, *inputs):
+    def all_runs(any_dead, *inputs):
         by_run = jax.vmap(functools.partial(_learn(program), any_dead), (0, 0, x_axis, None))
         return jax.vmap(by_run, (0, 0, 0, None))(*inputs)
 
-    def update(state, numbers, step, *learned):
-        return updated(program.sae, program.recipe, state, numbers, step, *learned)
+    update = functools.partial(updated, program.rule)
 
     def one_step(state, total, step):
         x, overflow = batches(step)
         # one condition for all runs: a condition per run computes both branches under vmap
-        dead = jnp.any(state.since_fired > data.numbers.dead_window[..., None])
-        learned = _whether(program, dead, learn, state, data.numbers, x, step)
-        axes = (0, 0, None, 0, 0, 0)
-        state, report = jax.vmap(jax.vmap(update, axes), axes)(state, data.numbers, step, *learned)
+        dead = jnp.any(dead_latents(state, data.numbers))
+        learned = _whether(program, dead, all_runs, state, data.numbers, x, step)
+        axes = (0, 0, None, 0)
+        state, report = jax.vmap(jax.vmap(update, axes), axes)(state, data.numbers, step, learned)
         return state, jax.tree.map(jnp.add, total, report), overflow
 
     return one_step
 
 
-def _learn(program: Program) -> Callable[..., Any]:
-    """`learned` of one run: `(any_dead, state, numbers, x, step)`."""
+def _learn(program: Program) -> Callable[..., Learned]:
+    """`learn` of one run: `(any_dead, state, numbers, x, step)`."""
 
-    def learn(any_dead, state, numbers, x, step):
+    def of_run(any_dead, state, numbers, x, step):
         key = jax.random.fold_in(keys.init_key(numbers.init_seed), 1)
-        key = jax.random.fold_in(key, step)  # for architectures that draw while training
-        return learned(program.sae, program.recipe, state, numbers, x, step, key, any_dead)
+        batch = Batch(x, step, jax.random.fold_in(key, step))
+        return learn(program.rule, state, numbers, batch, any_dead)
 
-    return learn
+    return of_run
 
 
-def _whether(program: Program, dead: Array, learn: Callable[..., Any], *inputs: Any) -> Any:
-    """`learn(any_dead, *inputs)`, with the auxiliary loss as the program has it."""
+def _whether(program: Program, dead: Array, of: Callable[..., Learned], *inputs: Any) -> Learned:
+    """`of(any_dead, *inputs)`, with the auxiliary loss as the program has it."""
     if program.revival != "while some are dead":
-        return learn(program.revival == "always", *inputs)
-    return lax.cond(dead, *(functools.partial(learn, d) for d in (True, False)), *inputs)
+        return of(program.revival == "always", *inputs)
+    return lax.cond(dead, *(functools.partial(of, d) for d in (True, False)), *inputs)
 
 
 def _empty_report(program: Program, data: Data, state: RunState) -> Report:
@@ -303,6 +298,6 @@ def _empty_report(program: Program, data: Data, state: RunState) -> Report:
     dim = data.instance.dictionary.shape[-1]
     x = jax.ShapeDtypeStruct((program.streams.batch_size, dim), jnp.float32)
     step = jax.ShapeDtypeStruct((), jnp.int32)
-    learn = functools.partial(_learn(program), True)
-    *_, report = jax.eval_shape(learn, run, numbers, x, step)
-    return {name: jnp.zeros(lead) for name in (*report, "grad_norm")}
+    of_run = functools.partial(_learn(program), True)
+    report = jax.eval_shape(of_run, run, numbers, x, step).report
+    return {name: jnp.zeros(lead, jnp.float32) for name in (*report, "grad_norm")}

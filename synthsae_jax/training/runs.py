@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, require, unknown_name
-from synthsae_jax.saes import SAE, architectures
+from synthsae_jax.saes import SAE, SAEParams, architectures
 from synthsae_jax.saes.records import LATENT_AXES, Architecture
 from synthsae_jax.training.config import TrainConfig
-from synthsae_jax.training.schedules import Ramp
+from synthsae_jax.training.schedules import Ramp, Schedule
 from synthsae_jax.training.step import Numbers
 from synthsae_jax.worlds.inputs import whole_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class PerRun:
+    """What runs may differ in besides their seeds, as `train` takes it; None: all are alike."""
+
+    hyper: Any = None
+    lr: Any = None
+    target_l0: Any = None
+    weights: SAEParams | None = None
+    frozen: Mapping[str, Any] | None = None
+
+
+_ALIKE = PerRun()
 
 
 def seeds_of_runs(
@@ -124,19 +139,13 @@ def _ramps(config: TrainConfig, sae: SAE, shape: tuple[int, ...]) -> dict[str, R
 
 
 def numbers_of_runs(
-    config: TrainConfig,
-    sae: SAE,
-    init_seeds: np.ndarray,
-    hyper: Any = None,
-    lr: Any = None,
-    target_l0: Any = None,
-    frozen: Mapping[str, Any] | None = None,
+    config: TrainConfig, sae: SAE, init_seeds: np.ndarray, per_run: PerRun = _ALIKE
 ) -> Numbers:
     """The traced numbers of all runs [I, R]; None takes `hyper` from the SAE, else from config."""
-    shape = init_seeds.shape
-    own, record = jax.tree.flatten(sae.hyper)
+    shape, hyper = init_seeds.shape, per_run.hyper
+    defaults, record = jax.tree.flatten(sae.hyper)
     try:
-        given = own if hyper is None else record.flatten_up_to(hyper)
+        values = defaults if hyper is None else record.flatten_up_to(hyper)
     except ValueError:
         raise ConfigError(
             f"hyper must be the record of SAE {sae.name!r} with other numbers, "
@@ -144,7 +153,7 @@ def numbers_of_runs(
             f"{' '.join(repr(hyper).split()):.200}."
         ) from None
     # in the types that `build` gives them, so that a list of whole numbers does not compile again
-    leaves = [_spread(value, shape, like.dtype) for value, like in zip(given, own)]
+    leaves = [_spread(value, shape, like.dtype) for value, like in zip(values, defaults)]
     hyper = record.unflatten(leaves)
     ramps = _ramps(config, sae, shape)
     entry = registered(sae)
@@ -154,9 +163,9 @@ def numbers_of_runs(
             starts = {ramp.name: ramp.start for ramp in config.anneal}
             entry.check(sae.options, of_run)
             entry.check(sae.options, of_run.replace(**starts))
-    lr = _spread(config.lr if lr is None else lr, shape, np.float32)
+    lr = _spread(config.lr if per_run.lr is None else per_run.lr, shape, np.float32)
     require(bool(np.all(lr > 0)), f"lr must be > 0 for every run, got {lr.min()}.")
-    target = config.target_l0 if target_l0 is None else target_l0
+    target = config.target_l0 if per_run.target_l0 is None else per_run.target_l0
     target = _spread(1.0 if target is None else target, shape, np.float32)
     require(
         bool(np.all((target > 0) & (target <= sae.d_sae))),
@@ -164,19 +173,22 @@ def numbers_of_runs(
         f"{target.max()}.",
     )
     clip = np.inf if config.grad_clip is None else config.grad_clip
-    numbers = Numbers(
+    schedule = Schedule(
         lr=lr,
-        lr_end=_spread(config.lr_end, shape, np.float32),
+        end=_spread(config.lr_end, shape, np.float32),
         warm_up=_spread(config.lr_warm_up_steps, shape, np.int32),
         decay=_spread(config.lr_decay_steps, shape, np.int32),
         n_steps=_spread(config.n_steps, shape, np.int32),
+    )
+    numbers = Numbers(
+        schedule=schedule,
         dead_window=_spread(config.dead_window, shape, np.int32),
         grad_clip=_spread(clip, shape, np.float32),
         init_seed=init_seeds,
         hyper=hyper,
         ramps=ramps,
         target_l0=target,
-        frozen=_frozen(config, sae, shape, frozen or {}),
+        frozen=_frozen(config, sae, shape, per_run.frozen or {}),
     )
     return jax.tree.map(jnp.asarray, numbers)
 
@@ -199,16 +211,16 @@ def _frozen(
 
 
 def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    given = np.asarray(value)
+    raw = np.asarray(value)
     try:
-        values = np.broadcast_to(given.astype(dtype), shape)
+        values = np.broadcast_to(raw.astype(dtype), shape)
     except (TypeError, ValueError):
         raise ConfigError(
             f"hyper, lr and frozen take one value or an array of shape [R] or [I, R] = "
-            f"{list(shape)}, got {list(given.shape)}."
+            f"{list(shape)}, got {list(raw.shape)}."
         ) from None
     if values.dtype.kind == "i":
-        cut = np.broadcast_to(given, shape)[values != given].tolist()
+        cut = np.broadcast_to(raw, shape)[values != raw].tolist()
         require(
             not cut, f"a whole number is needed for each run, got {', '.join(map(str, cut[:1]))}."
         )

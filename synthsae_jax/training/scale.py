@@ -12,11 +12,11 @@ from typing import Any
 import jax
 
 from synthsae_jax.saes import SAEParams
+from synthsae_jax.saes.records import scales_with_inputs
 
 Array = jax.Array
 
 NORMALIZATIONS = ("none", "expected_average_only_in")
-_IN_UNITS = ("threshold", "thresholds", "residual_threshold")
 
 
 def folded(params: SAEParams, scale: Array) -> SAEParams:
@@ -26,24 +26,22 @@ def folded(params: SAEParams, scale: Array) -> SAEParams:
     weights (`extra`) those named as offsets are ("b_..." and "...threshold") count as such.
     """
 
-    def fold(name: str, value: Array) -> Array:
-        offset = name.startswith("b_") or name.endswith("threshold")
-        return value / scale if offset else value
-
-    own = {n: fold(n, v) for n, v in vars(params).items() if v is not None and n != "extra"}
-    extra = params.extra and {n: fold(n, v) for n, v in params.extra.items()}
-    return params.replace(**own, extra=extra)
+    divided = {n: getattr(params, n) for n in scales_with_inputs(params)}
+    divided = {n: v / scale for n, v in divided.items() if v is not None}
+    offset = lambda name: name.startswith("b_") or name.endswith("threshold")
+    extra = params.extra and {n: v / scale if offset(n) else v for n, v in params.extra.items()}
+    return params.replace(**divided, extra=extra)
 
 
 def folded_records(record: Any, scale: Array) -> Any:
     """Numbers, or what is carried besides weights, for inputs as they are.
 
-    Axes are [I, R, ...], those of the scale [I] or [I, R]. In the inputs' units are running
-    thresholds, and the residual at which a pursuit stops.
+    Axes are [I, R, ...], those of the scale [I] or [I, R], or none of either. Divided is what the
+    record's class declares by `in_input_units`: running thresholds, say.
     """
 
     def fold(value: Array) -> Array:
         return value / scale.reshape(*scale.shape, *(1,) * (value.ndim - scale.ndim))
 
-    found = {n: v for n, v in getattr(record, "__dict__", {}).items() if n in _IN_UNITS}
-    return record.replace(**{n: fold(v) for n, v in found.items()}) if found else record
+    names = scales_with_inputs(record)
+    return record.replace(**{n: fold(getattr(record, n)) for n in names}) if names else record

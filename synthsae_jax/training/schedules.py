@@ -58,16 +58,26 @@ def annealed(hyper: Any, ramps: dict[str, Ramp], step: Array) -> Any:
     return hyper.replace(**{name: at(name, ramp) for name, ramp in ramps.items()})
 
 
-def learning_rate(
-    step: Array, *, lr: Array, end: Array, warm_up: Array, decay: Array, n_steps: Array, shape: str
-) -> Array:
-    """The learning rate of a step: linear warm-up from lr / warm_up, constant, decay.
+@struct.dataclass
+class Schedule:
+    """A learning rate over a training, as numbers in a trace."""
+
+    lr: Array  # float32 []
+    end: Array  # float32 []: what the decay would reach one step after the last
+    warm_up: Array  # int32 []: first steps
+    decay: Array  # int32 []: last steps
+    n_steps: Array  # int32 []
+
+
+def learning_rate(schedule: Schedule, step: Array, shape: str = "linear") -> Array:
+    """The learning rate of a step: linear warm-up from lr / warm_up, constant, decay; float32 [].
 
     The decay takes the last `decay` steps and would reach `end` one step after the last: linearly,
     or along half a cosine.
     """
+    lr, end, warm_up, decay = schedule.lr, schedule.end, schedule.warm_up, schedule.decay
     warm = jnp.where(warm_up > 0, (step + 1) / jnp.maximum(warm_up, 1), 1.0)
-    left = jnp.where(decay > 0, (n_steps - step) / jnp.maximum(decay, 1), 1.0)
+    left = jnp.where(decay > 0, (schedule.n_steps - step) / jnp.maximum(decay, 1), 1.0)
     left = jnp.clip(left, 0.0, 1.0)
     if shape == "cosine":
         left = 0.5 * (1 - jnp.cos(jnp.pi * left))

@@ -1,4 +1,4 @@
-"""One training step of one run, as a pure function. Runs are added by `fit`, and nowhere else."""
+"""One training step of one run, as a pure function. Runs are added by `program`, nowhere else."""
 
 from __future__ import annotations
 
@@ -9,23 +9,41 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from synthsae_jax.numerics import fires
 from synthsae_jax.saes import SAE, SAEParams
-from synthsae_jax.training import schedules
 from synthsae_jax.training.match_l0 import Control, init_control, steered, updated_control
-from synthsae_jax.training.schedules import Ramp, annealed
+from synthsae_jax.training.schedules import Ramp, Schedule, annealed, learning_rate
 
 Array = jax.Array
+Report = dict[str, Array]
 
 
-class Recipe(NamedTuple):
-    """What of a training's choices is compiled in: Adam's constants, and which code runs."""
+class StepRule(NamedTuple):
+    """What of a step is compiled in: the SAE, Adam's constants, and which code runs."""
 
+    sae: SAE
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
     lr_decay: str = "linear"
     penalty: str | None = None  # the number that matched L0 steers; None: it is off
     capacity: int | None = None  # active latents per sample of a sparse loss; None: it is dense
+
+
+@struct.dataclass
+class Numbers:
+    """What may differ between the runs of one program."""
+
+    schedule: Schedule
+    dead_window: Array  # int32 []
+    grad_clip: Array  # float32 []: inf does not clip
+    init_seed: Array  # int32 []
+    hyper: Any  # the SAE's record
+    target_l0: Array  # float32 []: unused without a steered penalty
+    # numbers of `hyper` that start elsewhere
+    ramps: dict[str, Ramp] = struct.field(default_factory=dict)
+    # bool [] by name of a weight: this run leaves it as it is
+    frozen: dict[str, Array] = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -49,110 +67,87 @@ class RunState:
     control: Control | None = None  # of matched L0
 
 
-@struct.dataclass
-class Numbers:
-    """What may differ between the runs of one program."""
+class Batch(NamedTuple):
+    """What a run reads in one step."""
 
-    lr: Array  # float32 []
-    lr_end: Array  # float32 []
-    warm_up: Array  # int32 []: steps
-    decay: Array  # int32 []: steps
-    n_steps: Array  # int32 []
-    dead_window: Array  # int32 []
-    grad_clip: Array  # float32 []: inf does not clip
-    init_seed: Array  # int32 []
-    hyper: Any  # the SAE's record
-    ramps: dict[str, Ramp]  # numbers of it that start elsewhere
-    target_l0: Array  # float32 []: unused without a steered penalty
-    # bool [] by name of a weight: this run leaves it as it is
-    frozen: dict[str, Array] = struct.field(default_factory=dict)
+    x: Array  # float32 [n, D]
+    step: Array  # int32 []
+    key: Array  # for architectures that draw while training
 
 
-def init_state(sae: SAE, recipe: Recipe, key: Array, hyper: Any) -> RunState:
+class Learned(NamedTuple):
+    """What a run takes from a batch before its weights move."""
+
+    gradient: SAEParams  # not clipped
+    rest: RunState  # the new state without weights and optimiser, which have not changed
+    report: Report
+
+
+def init_state(rule: StepRule, key: Array, hyper: Any) -> RunState:
     """A run before its first step."""
-    params = sae.init(key, hyper=hyper)
+    params = rule.sae.init(key, hyper=hyper)
     return RunState(
         params=params,
         optimizer=init_moments(params),
-        carried=sae.init_state(),
-        since_fired=jnp.zeros(sae.d_sae, jnp.int32),
+        carried=rule.sae.init_state(),
+        since_fired=jnp.zeros(rule.sae.d_sae, jnp.int32),
         diverged=jnp.zeros((), bool),
-        control=init_control() if recipe.penalty else None,
+        control=init_control() if rule.penalty else None,
     )
 
 
-def learning_rate(numbers: Numbers, step: Array, shape: str = "linear") -> Array:
-    """The learning rate of a run at a step, float32 []."""
-    return schedules.learning_rate(
-        step,
-        lr=numbers.lr,
-        end=numbers.lr_end,
-        warm_up=numbers.warm_up,
-        decay=numbers.decay,
-        n_steps=numbers.n_steps,
-        shape=shape,
-    )
+def dead_latents(state: RunState, numbers: Numbers) -> Array:
+    """Which latents are dead, bool [L] or [I, R, L]: silent for more than `dead_window` steps.
+
+    The only place that says so while training; afterwards `numerics.is_alive` does.
+    """
+    window = numbers.dead_window
+    return state.since_fired > (window[..., None] if window.ndim else window)
 
 
 def train_step(
-    sae: SAE,
-    recipe: Recipe,
-    state: RunState,
-    numbers: Numbers,
-    x: Array,
-    step: Array,
-    key: Array,
-    any_dead: bool = True,
-) -> tuple[RunState, dict[str, Array]]:
-    """The run after one batch `x [n, D]`, and what a person wants to know of the step: scalars.
+    rule: StepRule, state: RunState, numbers: Numbers, batch: Batch, any_dead: bool = True
+) -> tuple[RunState, Report]:
+    """The run after one batch, and what a person wants to know of the step: scalars.
 
     The dead mask is that of before the step (`any_dead=False` promises that it is empty, and saves
     the auxiliary loss); gradients are clipped by their global norm, then go through Adam. A run
     whose loss is not finite is marked and goes on: its neighbours must not notice.
     """
-    found = learned(sae, recipe, state, numbers, x, step, key, any_dead)
-    return updated(sae, recipe, state, numbers, step, *found)
+    learned = learn(rule, state, numbers, batch, any_dead)
+    return updated(rule, state, numbers, batch.step, learned)
 
 
-def learned(
-    sae: SAE,
-    recipe: Recipe,
-    state: RunState,
-    numbers: Numbers,
-    x: Array,
-    step: Array,
-    key: Array,
-    any_dead: bool = True,
-) -> tuple[SAEParams, RunState, dict[str, Array]]:
-    """The first half of `train_step`: the gradient, not clipped, and all but the weights' update.
-
-    The state returned lacks weights and optimiser, which have not changed.
-    """
-    dead = state.since_fired > numbers.dead_window
-    hyper = annealed(numbers.hyper, numbers.ramps, step)
-    if recipe.penalty:
-        hyper = steered(hyper, recipe.penalty, state.control)
+def learn(
+    rule: StepRule, state: RunState, numbers: Numbers, batch: Batch, any_dead: bool = True
+) -> Learned:
+    """The first half of `train_step`: all but the update of the weights."""
+    sae = rule.sae
+    dead = dead_latents(state, numbers)
+    hyper = annealed(numbers.hyper, numbers.ramps, batch.step)
+    if rule.penalty:
+        hyper = steered(hyper, rule.penalty, state.control)
 
     def objective(params):
         mask = dead if any_dead else None
-        given = {"hyper": hyper, "state": state.carried, "key": key}
-        if recipe.capacity is not None:
-            return sae.sparse_loss(params, x, mask, capacity=recipe.capacity, **given)
-        return sae.loss(params, x, mask, **given)
+        inputs = {"hyper": hyper, "state": state.carried, "key": batch.key}
+        if rule.capacity is not None:
+            return sae.sparse_loss(params, batch.x, mask, capacity=rule.capacity, **inputs)
+        return sae.loss(params, batch.x, mask, **inputs)
 
     (loss, info), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
     if "fired" in info:
         l0, fired = info["l0"], info["fired"]
     else:
-        fires = info["latents"] != 0
-        l0, fired = jnp.sum(fires) / x.shape[0], jnp.any(fires, axis=0)
+        on = fires(info["latents"])
+        l0, fired = jnp.sum(on) / batch.x.shape[0], jnp.any(on, axis=0)
     since_fired = jnp.where(fired, 0, state.since_fired + 1)
     report = {"loss": loss, **info["terms"], "l0": l0}
     report["dead_latents"] = jnp.sum(dead).astype(jnp.float32)
     control = state.control
-    if recipe.penalty:
-        report[recipe.penalty] = getattr(hyper, recipe.penalty)
-        control = updated_control(control, l0, numbers.target_l0, numbers.n_steps)
+    if rule.penalty:
+        report[rule.penalty] = getattr(hyper, rule.penalty)
+        control = updated_control(control, l0, numbers.target_l0, numbers.schedule.n_steps)
     rest = RunState(
         params=None,
         optimizer=None,
@@ -161,27 +156,21 @@ def learned(
         diverged=state.diverged | ~jnp.isfinite(loss),
         control=control,
     )
-    return gradient, rest, report
+    return Learned(gradient, rest, report)
 
 
 def updated(
-    sae: SAE,
-    recipe: Recipe,
-    state: RunState,
-    numbers: Numbers,
-    step: Array,
-    gradient: SAEParams,
-    rest: RunState,
-    report: dict[str, Array],
-) -> tuple[RunState, dict[str, Array]]:
+    rule: StepRule, state: RunState, numbers: Numbers, step: Array, learned: Learned
+) -> tuple[RunState, Report]:
     """The second half of `train_step`: the state with new weights, and the whole report."""
-    gradient, norm = clipped(gradient, numbers)
-    optimizer = moved_moments(recipe, gradient, state.optimizer)
+    gradient, norm = clipped(learned.gradient, numbers)
+    moments = moved_moments(rule, gradient, state.optimizer)
     # the weights read the new moments: where they computed them again from the old, these would
     # have to be kept, and nothing could be updated in place
-    optimizer = jax.lax.optimization_barrier(optimizer)
-    params = moved_weights(sae, recipe, numbers, step, state.params, optimizer)
-    return rest.replace(params=params, optimizer=optimizer), {**report, "grad_norm": norm}
+    moments = jax.lax.optimization_barrier(moments)
+    params = moved_weights(rule, numbers, step, state.params, moments)
+    state = learned.rest.replace(params=params, optimizer=moments)
+    return state, {**learned.report, "grad_norm": norm}
 
 
 def clipped(gradient: SAEParams, numbers: Numbers) -> tuple[SAEParams, Array]:
@@ -202,7 +191,7 @@ def init_moments(params: SAEParams) -> Moments:
     return Moments(mu=zeros, nu=zeros, count=jnp.zeros((), jnp.int32))
 
 
-def moved_moments(recipe: Recipe, gradient: SAEParams, moments: Moments) -> Moments:
+def moved_moments(rule: StepRule, gradient: SAEParams, moments: Moments) -> Moments:
     """Adam's running moments after a gradient (Kingma and Ba 2015, arXiv:1412.6980).
 
     Adam is put together from optax's parts, and is not `optax.scale_by_adam`: that gives moments
@@ -210,20 +199,20 @@ def moved_moments(recipe: Recipe, gradient: SAEParams, moments: Moments) -> Mome
     have to be kept for it. In two halves the moments are written in place, and read from there.
     """
     return Moments(
-        mu=optax.tree.update_moment(gradient, moments.mu, recipe.b1, 1),
-        nu=optax.tree.update_moment_per_elem_norm(gradient, moments.nu, recipe.b2, 2),
+        mu=optax.tree.update_moment(gradient, moments.mu, rule.b1, 1),
+        nu=optax.tree.update_moment_per_elem_norm(gradient, moments.nu, rule.b2, 2),
         count=moments.count + 1,
     )
 
 
 def moved_weights(
-    sae: SAE, recipe: Recipe, numbers: Numbers, step: Array, params: SAEParams, moments: Moments
+    rule: StepRule, numbers: Numbers, step: Array, params: SAEParams, moments: Moments
 ) -> SAEParams:
     """The weights after a step of Adam with these moments, where the architecture allows them."""
-    mean = optax.tree.bias_correction(moments.mu, recipe.b1, moments.count)
-    square = optax.tree.bias_correction(moments.nu, recipe.b2, moments.count)
-    lr = learning_rate(numbers, step, recipe.lr_decay)
+    mean = optax.tree.bias_correction(moments.mu, rule.b1, moments.count)
+    square = optax.tree.bias_correction(moments.nu, rule.b2, moments.count)
+    lr = learning_rate(numbers.schedule, step, rule.lr_decay)
     moved = jax.tree.map(
-        lambda p, m, v: p - lr * (m / (jnp.sqrt(v) + recipe.eps)), params, mean, square
+        lambda p, m, v: p - lr * (m / (jnp.sqrt(v) + rule.eps)), params, mean, square
     )
-    return sae.project(moved)
+    return rule.sae.project(moved)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.errors import require
+from synthsae_jax.modes import IMPL, fixed
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.compensation import compensate
 from synthsae_jax.worlds.copula import Copula, independent, threshold_of
@@ -63,6 +64,7 @@ class WorldConfig:
         )
 
 
+@fixed
 def init_world(
     key: jax.Array,
     config: WorldConfig,
@@ -115,6 +117,7 @@ def build(
     )
 
 
+@fixed
 def make_world(
     probabilities: Any,
     hierarchy: Any = None,
@@ -163,7 +166,7 @@ def assemble(
     """The record of these float64 numbers, with thresholds and a pilot's slots."""
     n_slots = int(feature_levels(forest).max(initial=0)) + 3
     if geometry_key is None:
-        geometry_key = jax.random.key(0)
+        geometry_key = jax.random.key(0, impl=IMPL)
     world = World(
         probabilities=_float32(probability),
         threshold=_float32(threshold_of(probability)),

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.modes import IMPL
 from synthsae_jax.worlds.filled import WIDE
 from synthsae_jax.worlds.records import Codes, Forest, World
 from synthsae_jax.worlds.tree import draw_tree, factor_draw
@@ -86,7 +87,8 @@ def _pilot(world: World, size: int) -> tuple[jax.Array, jax.Array]:
         return draw_tree(key_tree, world, factor_draw(key_factors, world, size))[1]
 
     batches = _PILOT_BATCHES * _PILOT_BATCH // size
-    counts = jax.lax.map(batch, jax.random.split(jax.random.key(0x91107), batches))
+    pilot = jax.random.key(0x91107, impl=IMPL)
+    counts = jax.lax.map(batch, jax.random.split(pilot, batches))
     return counts.astype(jnp.float32).mean(axis=(0, 1)), counts.max(axis=(0, 1))
 
 

@@ -118,7 +118,7 @@ def test_parts_put_together_are_a_step_of_training(device, monkeypatch):
     setting = bench_parts.prepared(model, sae, runs=2, batch=64, dtype="float32", steps=3)
     sparse = device.in_turn
     assert setting.program.in_turn == sparse
-    assert (setting.program.recipe.capacity is not None) == sparse
+    assert (setting.program.rule.capacity is not None) == sparse
     parts = bench_parts.parts_of(setting, count=1)
     programs = bench_parts.chunk._cache_size()
     state = jax.tree.map(jnp.copy, setting.state)  # a chunk takes its state away

@@ -10,17 +10,18 @@ from synthsae_jax.training import Anneal, TrainConfig
 CONFIG = TrainConfig(n_samples=10_240)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", saes.names())
 def test_a_recipe_aims_at_the_target(name):
     made = recipe(name, 64, 256, 5.6, CONFIG)
     assert made.sae.name == name
     hyper = made.sae.hyper
     if saes.architectures[name].penalty:
         assert made.config.target_l0 == 5.6
-    elif name == "matching_pursuit":
+    elif saes.architectures[name].sparsity == "iterations":
         assert made.sae.options.max_iterations == 6
     else:
-        assert hyper.k == pytest.approx(6 if name == "topk" else 5.6)
+        whole = saes.architectures[name].sparsity == "k per sample"
+        assert hyper.k == pytest.approx(6 if whole else 5.6)
         assert made.config.target_l0 is None
 
 
@@ -47,5 +48,5 @@ def test_ramps_of_the_config_stay():
 
 
 def test_an_unknown_recipe():
-    with pytest.raises(ConfigError, match=r"Unknown recipe 'batchtop'. Did you mean 'batchtopk'"):
+    with pytest.raises(ConfigError, match=r"Unknown sae 'batchtop'. Did you mean 'batchtopk'"):
         recipe("batchtop", 64, 256, 5.6, CONFIG)

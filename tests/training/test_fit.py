@@ -15,7 +15,8 @@ from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import RunState, TrainConfig, program, train, train_step
 from synthsae_jax.training.program import chunk
-from synthsae_jax.training.step import Numbers, Recipe, init_moments
+from synthsae_jax.training.schedules import Schedule
+from synthsae_jax.training.step import Batch, Numbers, StepRule, init_moments
 
 WORLD = tiny.world()
 A, B = tiny.instance(0), tiny.instance(1)
@@ -192,16 +193,17 @@ def test_the_loop_equals_steps_one_by_one():
     config = dataclasses.replace(CONFIG, n_samples=2 * tiny.BATCH + 1, history_points=2)
     result = train(WORLD, A, SAE, config, [3], 5)
     numbers = Numbers(
-        lr=jnp.float32(config.lr),
-        warm_up=jnp.int32(0),
-        decay=jnp.int32(0),
-        n_steps=jnp.int32(3),
+        schedule=Schedule(
+            lr=jnp.float32(config.lr),
+            end=jnp.float32(0),
+            warm_up=jnp.int32(0),
+            decay=jnp.int32(0),
+            n_steps=jnp.int32(3),
+        ),
         dead_window=jnp.int32(config.dead_window),
         grad_clip=jnp.float32(1),
         init_seed=jnp.int32(3),
         hyper=jax.tree.map(jnp.asarray, SAE.hyper),
-        lr_end=jnp.float32(0),
-        ramps={},
         target_l0=jnp.float32(1),
     )
     params = SAE.init(keys.init_key(3))
@@ -218,7 +220,7 @@ def test_the_loop_equals_steps_one_by_one():
         key = jax.random.fold_in(keys.data_key(5, "train"), step)
         _, x = worlds.draw(key, WORLD, A, tiny.BATCH)
         own_key = jax.random.fold_in(jax.random.fold_in(keys.init_key(3), 1), step)
-        return train_step(SAE, Recipe(), state, numbers, x, step, own_key)
+        return train_step(StepRule(SAE), state, numbers, Batch(x, step, own_key))
 
     reports = []
     for step in range(3):
@@ -405,6 +407,7 @@ WRONG = {
         {"instance": worlds.stack([A, B]), "data_seed": [1, 2, 3]},
         r"one per instance \[2\] or one per run \[2, 2\], got \[3\]",
     ),
+    "option": ({"at_onec": 3}, "Unknown option of train 'at_onec'. Did you mean 'at_once'"),
     "lr": ({"lr": [1e-3, -1e-3]}, "lr must be > 0 for every run, got -0.001"),
     "lr shape": ({"lr": [1e-3] * 3}, r"shape \[R\] or \[I, R\] = \[1, 2\], got \[3\]"),
     "k": (

@@ -17,7 +17,7 @@ from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import TrainConfig, layout, program, train, turns
 from synthsae_jax.training.layout import Device, layout_of, runs_at_once
 from synthsae_jax.training.program import chunk
-from synthsae_jax.training.runs import numbers_of_runs
+from synthsae_jax.training.runs import PerRun, numbers_of_runs
 from synthsae_jax.training.schedules import Anneal
 
 WORLD, A = tiny.world(), tiny.instance(0)
@@ -113,7 +113,7 @@ def test_stretches_of_runs_equal_all_at_once():
 
 
 def chosen(sae, products="auto", config=CONFIG, hyper=None, runs=2):
-    numbers = numbers_of_runs(config, sae, np.zeros((1, runs), np.int32), hyper)
+    numbers = numbers_of_runs(config, sae, np.zeros((1, runs), np.int32), PerRun(hyper=hyper))
     return layout_of(sae, numbers, products)
 
 

@@ -17,7 +17,7 @@ from synthsae_jax.training.program import Program, estimated_scale
 from synthsae_jax.training.resample import forgotten, resampled
 from synthsae_jax.training.runs import numbers_of_runs
 from synthsae_jax.training.scale import folded, folded_records
-from synthsae_jax.training.step import Recipe
+from synthsae_jax.training.step import StepRule
 from synthsae_jax.worlds.inputs import program_inputs
 
 CONFIG = TrainConfig(n_samples=12 * tiny.BATCH, batch_size=tiny.BATCH, lr=3e-3, dead_window=2)
@@ -187,7 +187,7 @@ def test_a_stream_of_its_own_has_a_scale_of_its_own():
     """Or a run's numbers would depend on which runs are trained beside it."""
     world, instance, _ = program_inputs(tiny.world(), tiny.instance())
     streams = Streams(tiny.BATCH, own=True, world_stacked=False, same_codes=False)
-    program = Program(tiny.sae().static, Recipe(), streams, scaled=True, revival="never")
+    program = Program(StepRule(tiny.sae().static), streams, scaled=True, revival="never")
     numbers = numbers_of_runs(CONFIG, tiny.sae(), np.zeros((1, 2), np.int32))
     scales = [
         estimated_scale(

@@ -10,16 +10,14 @@ import tiny
 from synthsae_jax import saes
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.training import Anneal, TrainConfig, log_spaced, train
-from synthsae_jax.training.schedules import Ramp, annealed, learning_rate
+from synthsae_jax.training.schedules import Ramp, Schedule, annealed, learning_rate
 
 CONFIG = TrainConfig(n_samples=8 * tiny.BATCH, batch_size=tiny.BATCH, lr=3e-3, history_points=8)
 
 
 def rates(shape, end=0.0, decay=6, warm_up=2):
-    given = {"lr": 1.0, "end": end, "warm_up": warm_up, "decay": decay, "n_steps": 10}
-    return learning_rate(
-        jnp.arange(11), shape=shape, **{n: jnp.float32(v) for n, v in given.items()}
-    )
+    schedule = Schedule(*(jnp.float32(v) for v in (1.0, end, warm_up, decay, 10)))
+    return learning_rate(schedule, jnp.arange(11), shape)
 
 
 def test_linear_decay_ends_where_it_should():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from synthsae_jax.training.step import Numbers, Recipe, init_state, learning_rate, train_step
+from synthsae_jax.training.schedules import Schedule, learning_rate
+from synthsae_jax.training.step import Batch, Numbers, StepRule, init_state, train_step
 
 SAE = tiny.sae("topk")
 # Adam's first steps divide by the gradient's own size, so that float32 rounding of a gradient near
@@ -17,27 +18,26 @@ SAE = tiny.sae("topk")
 ROUNDING = 2e-6
 
 
+def schedule_of(lr, warm_up, decay, n_steps):
+    whole = (jnp.int32(n) for n in (warm_up, decay, n_steps))
+    return Schedule(jnp.float32(lr), jnp.float32(0), *whole)
+
+
 def numbers(lr=3e-3, warm_up=0, decay=0, n_steps=10, dead_window=2, grad_clip=1.0, hyper=None):
     return Numbers(
-        lr=jnp.float32(lr),
-        warm_up=jnp.int32(warm_up),
-        decay=jnp.int32(decay),
-        n_steps=jnp.int32(n_steps),
+        schedule=schedule_of(lr, warm_up, decay, n_steps),
         dead_window=jnp.int32(dead_window),
         grad_clip=jnp.float32(grad_clip),
         init_seed=jnp.int32(0),
         hyper=jax.tree.map(jnp.asarray, SAE.hyper if hyper is None else hyper),
-        lr_end=jnp.float32(0),
-        ramps={},
         target_l0=jnp.float32(1),
     )
 
 
 @functools.partial(jax.jit, static_argnames="any_dead")
 def step_of(state, numbers, x, step, any_dead=True):
-    return train_step(
-        SAE.static, Recipe(), state, numbers, x, step, jax.random.key(0), any_dead=any_dead
-    )
+    batch = Batch(x, step, jax.random.key(0))
+    return train_step(StepRule(SAE.static), state, numbers, batch, any_dead=any_dead)
 
 
 @jax.jit
@@ -48,7 +48,7 @@ def gradient_of(params, x, dead):
 
 @pytest.fixture(scope="module")
 def start():
-    return jax.jit(lambda hyper: init_state(SAE, Recipe(), jax.random.key(1), hyper))(
+    return jax.jit(lambda hyper: init_state(StepRule(SAE), jax.random.key(1), hyper))(
         jax.tree.map(jnp.asarray, SAE.hyper)
     )
 
@@ -79,18 +79,17 @@ SAELENS = {
 @pytest.mark.parametrize("schedule", SAELENS)
 def test_learning_rate_equals_saelens(schedule):
     n_steps, warm_up, decay = schedule
-    given = numbers(lr=0.5, warm_up=warm_up, decay=decay, n_steps=n_steps)
-    rates = learning_rate(given, jnp.arange(n_steps))
+    rates = learning_rate(schedule_of(0.5, warm_up, decay, n_steps), jnp.arange(n_steps))
     # the numbers are written down to six digits
     np.testing.assert_allclose(rates, 0.5 * np.array(SAELENS[schedule]), atol=1e-6)
 
 
 def test_learning_rate_is_never_zero_or_above_its_value_while_training():
-    rates = learning_rate(numbers(lr=2.0, warm_up=3, decay=7), jnp.arange(10))
+    rates = learning_rate(schedule_of(2.0, 3, 7, 10), jnp.arange(10))
     assert float(rates.min()) > 0
     assert float(rates.max()) == 2.0
     # it would reach 0 right after the last step
-    assert float(learning_rate(numbers(decay=7), jnp.int32(10))) == 0.0
+    assert float(learning_rate(schedule_of(3e-3, 0, 7, 10), jnp.int32(10))) == 0.0
 
 
 def adam_in_numpy(params, gradients, rates, clip):

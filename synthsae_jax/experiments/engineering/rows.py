@@ -26,6 +26,7 @@ from synthsae_jax.experiments.engineering.training import (
 )
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import TruthSweep
+from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite import table
 from synthsae_jax.suite.joint import calls, relative
 from synthsae_jax.suite.pair import TRUTH
@@ -161,7 +162,7 @@ def _joint(
         return
     registry = shop.models.registry("factors")
     latents = read_latents(side.subject, registry, shop.study.n_match, seed, "match")
-    alive = np.asarray((latents != 0).sum(0)).ravel() > 0
+    alive = is_alive(firings(latents))
     called = calls(relative(side.subject))
     both, one = ((alive & called[name]).sum() for name in ("shared", "exclusive"))
     value = float(both / (both + one / 2)) if both + one else math.nan

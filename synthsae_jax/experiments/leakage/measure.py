@@ -22,7 +22,7 @@ from synthsae_jax.experiments.leakage.setting import (
     condition_of,
     step_at,
 )
-from synthsae_jax.numerics import unit_rows
+from synthsae_jax.numerics import firings, unit_rows
 from synthsae_jax.protocols.rules import PairView, rules
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.context import Context, Trained, flags
@@ -95,12 +95,12 @@ def _observed(
 
     def displaced(i: int) -> Iterator[Number]:
         ends = then.subjects[i][0].decoder, start.subjects[i][0].decoder
-        return displacement_numbers(*ends, _firings(codes(i, 0)))
+        return displacement_numbers(*ends, firings(codes(i, 0)))
 
     def compared(i: int, r: int) -> Iterator[Number]:
         a, b, codes_a, codes_b = then.subjects[0][0], then.subjects[i][r], codes(0, 0), codes(i, r)
         # groups only where nothing is shared: there, what is alike is no feature
-        yield from cosine_numbers(a.decoder, b.decoder, _firings(codes_a), by_rate=i == 1)
+        yield from cosine_numbers(a.decoder, b.decoder, firings(codes_a), by_rate=i == 1)
         yield from _declared(a, b, codes_a, codes_b)
         if i == 0 and stage == END:
             true = matching.largest_true_matching(tracked(0), tracked(r)) / len(a.decoder)
@@ -177,7 +177,3 @@ def _declared(a: Subject, b: Subject, codes_a: Csr, codes_b: Csr) -> Iterator[Nu
         matched = int(np.asarray(rules[name].match(view).valid).sum())
         share = matched / base if min(alive) else math.nan
         yield Number(name, "declared", share, "all latents of a side are dead")
-
-
-def _firings(codes: Csr) -> np.ndarray:
-    return np.asarray((codes != 0).sum(0)).ravel()

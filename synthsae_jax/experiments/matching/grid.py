@@ -12,7 +12,7 @@ from scipy import stats
 
 from synthsae_jax import matching
 from synthsae_jax.experiments.matching.quality import Pairs, Quality, common, pairs_of, quality
-from synthsae_jax.experiments.matching.rungs import Side, fired, shifted
+from synthsae_jax.experiments.matching.rungs import Side, shifted
 from synthsae_jax.experiments.matching.setting import (
     ALIGNED,
     BOTH,
@@ -28,6 +28,7 @@ from synthsae_jax.experiments.matching.setting import (
 )
 from synthsae_jax.matching import CredenceModel
 from synthsae_jax.matching.calibration import brier, calibration_error
+from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite.observation import Number
 from synthsae_jax.suite.quarters import quarters
 
@@ -56,7 +57,8 @@ class RungPair:
 
     def alive(self, tokens: int | None = None) -> Alive:
         """Latents that fire on the first tokens (None: on any)."""
-        return fired(self.a.latents[:tokens]) > 0, fired(self.b.latents[:tokens]) > 0
+        a, b = (is_alive(firings(side.latents[:tokens])) for side in (self.a, self.b))
+        return a, b
 
     def from_codes(self, tokens: int) -> dict[str, Scored]:
         """Scores of activity on the first tokens."""
@@ -87,10 +89,10 @@ class RungPair:
         if stratum == POOLED:
             return None
         if stratum == "few":
-            seen = fired(self.a.latents[:tokens])
-            return (seen > 0) & (seen <= FEW)
+            seen = firings(self.a.latents[:tokens])
+            return is_alive(seen) & (seen <= FEW)
         # by all tokens: the same latents however many of them are seen
-        return quarters(fired(self.a.latents)) == QUARTERS.index(stratum)
+        return quarters(firings(self.a.latents)) == QUARTERS.index(stratum)
 
 
 def _level(null: np.ndarray, alive: Alive) -> float:
@@ -161,14 +163,14 @@ def calibration(pairs: Sequence[RungPair], n: int, model: CredenceModel) -> list
     for pair in pairs:
         a, b = pair.a.latents[:n], pair.b.latents[:n]
         scores = matching.scores_from_codes((PEARSON,), a, b)
-        fired_a, fired_b = fired(a), fired(b)
+        fired_a, fired_b = firings(a), firings(b)
         believed = matching.credence(model, scores, fired_a, fired_b, n)
         known = np.isfinite(believed.credence)
         rows, cols = believed.row[known], believed.col[known]
         of_a, of_b = pair.a.truths["agree"][rows], pair.b.truths["agree"][cols]
         credence.append(believed.credence[known])
         correct.append((of_a >= 0) & (of_a == of_b))
-        living += int((fired_a > 0).sum())
+        living += int(is_alive(fired_a).sum())
     p, right = np.concatenate(credence), np.concatenate(correct)
     values = [p.size / living if living else math.nan] + [math.nan] * 4
     if p.size:

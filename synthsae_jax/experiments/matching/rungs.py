@@ -12,6 +12,7 @@ from scipy import sparse
 
 from synthsae_jax.experiments.matching.setting import ENCODER, ORACLE, TRAINED, TRUTHS
 from synthsae_jax.metrics.reference import OracleCodes, most_frequent
+from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.context import Context, Trained
 from synthsae_jax.suite.reading import Subject, read_latents, read_truth
@@ -70,7 +71,7 @@ def read_rung(rung: str, context: Context, family: Family, trained: Trained) -> 
             dense = dataclasses.replace(subject, reconstruct=LinearEncoder(None), run=linear)
             n_pre = min(pairs.BLOCK_TOKENS, context.n_match)
             pre = read_latents(dense, world, n_pre, seed, "match")[:n_pre].toarray()
-        alive = fired(latents) > 0
+        alive = is_alive(firings(latents))
         masked = {name: np.where(alive, of, -1) for name, of in truths.items()}
         sides.append(Side(latents, pre, subject.decoder, masked))
     return sides
@@ -88,11 +89,6 @@ def _known(
     linear = rows.T, np.zeros(ids.size, np.float32), bias
     encoder = LinearEncoder(max(1, round(context.target_l0)))
     return Subject(ENCODER, encoder, linear, instance, rows, rows), linear, ids
-
-
-def fired(codes: Csr) -> np.ndarray:
-    """On how many tokens each latent fires, int [L]."""
-    return np.diff(codes.tocsc().indptr)
 
 
 def shifted(codes: Csr) -> Csr:

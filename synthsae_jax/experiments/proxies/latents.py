@@ -20,7 +20,7 @@ from synthsae_jax.experiments.proxies.setting import (
     SAME_COSINE,
 )
 from synthsae_jax.matching.universality import universality_credence
-from synthsae_jax.numerics import unit_rows
+from synthsae_jax.numerics import firings, is_alive, unit_rows
 from synthsae_jax.suite.reading import Subject
 
 Csr = sparse.csr_matrix
@@ -38,12 +38,12 @@ class Seen:
     @functools.cached_property
     def fired(self) -> np.ndarray:
         """On how many tokens each latent fires, int [L]."""
-        return np.asarray((self.latents != 0).sum(0)).ravel()
+        return firings(self.latents)
 
     @property
     def alive(self) -> np.ndarray:
         """bool [L]."""
-        return self.fired > 0
+        return is_alive(self.fired)
 
 
 def seed_proxies(group: Sequence[Seen]) -> dict[str, list[np.ndarray]]:

@@ -25,6 +25,7 @@ from synthsae_jax.experiments.realism.readings import (
 )
 from synthsae_jax.experiments.realism.targets import FIT, JUDGE
 from synthsae_jax.io.rows import Row, make_row
+from synthsae_jax.numerics import firings
 from synthsae_jax.suite import table
 from synthsae_jax.suite.base import Tick
 from synthsae_jax.suite.probes import probed
@@ -189,7 +190,7 @@ def _lost(group: Sequence[Subject], other: Sequence[Subject]) -> dict[str, float
 
 
 def _of_seeds(seeds: _Seeds, first: sparse.csr_matrix, features: np.ndarray) -> dict[str, float]:
-    fired = np.asarray((first != 0).sum(0)).ravel()
+    fired = firings(first)
     decoders = [s.decoder for s in seeds.own]
     encoders = [s.encoder for s in seeds.own if s.encoder is not None]
     found = numbers.seed_numbers(decoders, encoders, fired)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.matching import seed_assignments
+from synthsae_jax.numerics import is_alive
 
 SAME = 0.7  # of cosines
 _BINS = 20  # of matched cosines, from 0 to 1
@@ -129,7 +130,7 @@ def _shared(decoder: Assigned, encoder: Assigned) -> np.ndarray:
 
 
 def _by_rate(cosine: np.ndarray, fired: np.ndarray) -> dict[str, float]:
-    living = np.flatnonzero(fired > 0)
+    living = np.flatnonzero(is_alive(fired))
     order = living[np.argsort(fired[living], kind="stable")]
     parts = np.array_split(order, _FIFTHS)
     mean = lambda which: float(cosine[which].mean()) if which.size else math.nan
