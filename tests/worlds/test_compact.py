@@ -43,7 +43,7 @@ def test_marks_find_any_entry_of_any_row(size):
     row, place = np.nonzero(mask)
     rank = np.cumsum(mask, axis=1)[row, place] - 1
     order = np.random.default_rng(1).permutation(len(row))
-    places = jax.jit(lambda row, rank: found.place(row, rank))(row[order], rank[order])
+    places = jax.jit(lambda row, rank: found.position(row, rank))(row[order], rank[order])
     np.testing.assert_array_equal(places, place[order])
 
 

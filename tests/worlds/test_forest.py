@@ -60,7 +60,7 @@ def test_tables_say_what_the_trees_say(trees):
         has_children = np.isin(np.arange(n), parent)
         np.testing.assert_array_equal(forest.roots, np.flatnonzero((parent < 0) & has_children))
         np.testing.assert_array_equal(forest.free, np.flatnonzero((parent < 0) & ~has_children))
-        children, family = np.asarray(forest.children), np.asarray(forest.family)
+        children, family = np.asarray(forest.children), np.asarray(forest.children_row)
         group = np.asarray(forest.group)
         assert (children[-1] == n).all()
         assert family[n] == len(children) - 1

@@ -40,7 +40,7 @@ def test_mixed_hierarchy_by_hand():
         forest.children,
         [[3, 4, 5, 6], [8, 12, 12, 12], [9, 12, 12, 12], [12] * 4],
     )
-    np.testing.assert_array_equal(forest.family, [0, 3, 3, 3, 3, 3, 3, 1, 2, 3, 3, 3, 3])
+    np.testing.assert_array_equal(forest.children_row, [0, 3, 3, 3, 3, 3, 3, 1, 2, 3, 3, 3, 3])
     # the groups: {0, 1, 2} under the organising root, {3, 6} under 0, {4, 5} under the inner one
     np.testing.assert_array_equal(forest.group, [0, 0, 0, 1, 2, 2, 1, -1, -1, -1, -1, -1, -1])
     # only 4 and 5 hang from a scaling node and have a feature above
@@ -68,7 +68,7 @@ def test_no_nodes_are_legal():
     assert forest.roots.shape == (0,)
     assert forest.children.shape[0] == 1
     np.testing.assert_array_equal(forest.free, [0, 1, 2])
-    np.testing.assert_array_equal(forest.family, [0, 0, 0, 0])
+    np.testing.assert_array_equal(forest.children_row, [0, 0, 0, 0])
     assert write(nodes_from(forest)) == {"roots": []}
 
 

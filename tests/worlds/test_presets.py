@@ -93,7 +93,7 @@ def test_a_million_features_are_as_many_trees_as_fit():
     assert len(config.slots) == 3 + 7
     # a child's place is where its parent's row says, and every child is exclusive with its siblings
     child = np.flatnonzero(np.asarray(forest.parent) >= 0)
-    row = np.asarray(forest.family)[np.asarray(forest.parent)[child]]
+    row = np.asarray(forest.children_row)[np.asarray(forest.parent)[child]]
     assert (np.asarray(forest.children)[row] == child[:, None]).sum() == len(child)
     assert np.bincount(np.asarray(forest.group)[child]).tolist() == [4] * (48 * 5461)
 
