@@ -281,8 +281,8 @@ def _renamed(rng: Generator, arrays: dict[str, np.ndarray], name: str) -> None:
 
 
 def _huge(rng: Generator, arrays: dict[str, np.ndarray], name: str) -> None:
-    # some hundred kB of zeros that declare up to 160 MB
-    size = int(rng.choice([1_000_000, 20_000_000]))
+    # some kB of zeros that declare up to 160 MB, where they are deflated
+    size = int(rng.choice([1_000_000, 20_000_000], p=[0.9, 0.1]))
     arrays[name] = np.broadcast_to(np.zeros(1), (size,)).astype(np.float64)
 
 
