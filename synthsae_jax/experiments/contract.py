@@ -52,7 +52,8 @@ def misspelt(design: Design) -> list[str]:
             if name not in known:
                 faults.append(str(unknown_name(f"column that {design.id} varies", name, known)))
             for value in values if name in known else ():
-                if value not in known[name]:
+                # None asks for rows without the column, which any experiment may have
+                if value is not None and value not in known[name]:
                     allowed = [str(v) for v in known[name]]
                     faults.append(str(unknown_name(f"value of {name}", str(value), allowed)))
     return sorted(set(faults))
@@ -103,7 +104,9 @@ def _unmet(design: Design, context: Context, rows: Sequence[Row]) -> list[str]:
 
 def _within(where: Where, possible: Mapping[str, Sequence[Any]]) -> bool:
     return all(
-        any(value in possible[name] for value in values) if name in possible else name in _FREE
+        any(value in possible[name] for value in values)
+        if name in possible
+        else name in _FREE or None in values
         for name, values in where
     )
 
@@ -114,7 +117,7 @@ def _absent(design: Design, context: Context, rows: Sequence[Row]) -> list[str]:
     faults = []
     for name, values in possible.items():
         seen = {row.get(name) for row in rows} - {None, ""}
-        faults += [f"{name} = {v!r} reaches no row" for v in values if v not in seen]
+        faults += [f"{name} = {v!r} reaches no row" for v in values if v not in {*seen, None}]
         faults += [f"{name} = {v!r} is in no arm and no level" for v in seen if v not in values]
     return faults
 

@@ -498,7 +498,7 @@ class Matrix:
             limits=self.limits,
             names=reader.names,
         )
-        return _figure(plot, self.caption, self.name, records)
+        return _figure(plot, self.caption, self.name, ())  # it has neither dots nor lines
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,7 @@ pre { font-size: .8rem; line-height: 1.45; background: #f7f7f7; padding: 1rem;
   h1 { font-size: 1.5rem; }
   .long { min-width: 0; }
   /* a row that would be cut off becomes a list of its cells */
-  table.stacks, .stacks tbody, .stacks tr, .stacks td { display: block; }
+  table.stacks, .stacks caption, .stacks tbody, .stacks tr, .stacks td { display: block; }
   .stacks thead { display: none; }
   .stacks tr { border-bottom: 1.5px solid #222; padding: .4rem 0; }
   .stacks td { text-align: left; border: 0; padding: .1rem 0; overflow-wrap: anywhere; }

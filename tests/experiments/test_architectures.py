@@ -1,23 +1,19 @@
-"""architectures@1: claims and page on planted rows, its smallest real cell, its numbers."""
+"""architectures@1: numbers, claims and page on planted rows; its plan, seeds and other encoders."""
 
 import numpy as np
 import pytest
-from scipy import sparse
 
-from synthsae_jax.experiments.architectures import experiment as architectures
-from synthsae_jax.experiments.architectures.claims import CLAIMS, PURSUIT, kept_order
-from synthsae_jax.experiments.architectures.matrix import COPY, OTHER, SAME, models
-from synthsae_jax.experiments.architectures.numbers import paired_cosine
-from synthsae_jax.experiments.architectures.ranking import SETTINGS
-from synthsae_jax.experiments.architectures.swap import linear
+from synthsae_jax.experiments import architectures, contract
+from synthsae_jax.experiments.architectures.measure import direction_numbers
+from synthsae_jax.experiments.architectures.page import clusters
+from synthsae_jax.experiments.architectures.quantities import F1, PURSUIT, ahead, first, steady
+from synthsae_jax.experiments.architectures.setting import BASE, COPY, OTHER, SAME, SETTINGS
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.report import architectures_page
-from synthsae_jax.saes import SAEParams
+from synthsae_jax.report.blocks import Reader
 from synthsae_jax.suite.claims import judge
-from synthsae_jax.suite.probes import sparse_probes
-from synthsae_jax.suite.study import Study, Subject
-from synthsae_jax.training import TrainConfig
+from synthsae_jax.suite.quantity import Observed
 
+CLAIMS, PAGE = architectures.DESIGN.claims, architectures.DESIGN.page
 NAMES = ("batchtopk", "matryoshka", PURSUIT, "standard")
 N_WORLDS = 5
 
@@ -28,23 +24,22 @@ def planted_rows(like=0.8, unlike=0.78, turned="twice the width", copied=1.0):
     rows = []
 
     def add(world, sae, value, metric, variant="", **more):
-        value = None if value is None else float(value)
         rows.append(
             make_row(
-                benchmark=architectures.ID,
+                benchmark=architectures.DESIGN.id,
                 run_id=f"{sae}-{more.get('factor_setting', '')}",
                 step=1,
                 world_seed=world,
                 sae=sae,
                 metric=metric,
                 variant=variant,
-                value=value,
+                value=float(value),
                 **more,
             )
         )
 
+    near = lambda value: value + 0.003 * rng.normal()
     for world in range(N_WORLDS):
-        near = lambda value: value + 0.003 * rng.normal()
         for i, one in enumerate(NAMES):
             add(world, one, near(0.5 + 0.1 * i), "f1")
             swapped = {"condition": "encoder: linear", "run_id_b": "swapped"}
@@ -52,19 +47,22 @@ def planted_rows(like=0.8, unlike=0.78, turned="twice the width", copied=1.0):
             for other in NAMES[i:]:
                 pursued = PURSUIT in (one, other) and one != other
                 for condition in (SAME, OTHER):
-                    pair = {"sae_b": other, "condition": condition, "run_id_b": other}
+                    pair = {"condition": condition, "run_id_b": other}
+                    if one != other:
+                        pair["sae_b"] = other
                     level = like if one == other else unlike
                     add(world, one, near(level), "co_recovery", "truth", **pair)
-                    add(world, one, near(0.6), "features_jaccard", "truth", **pair)
+                    together = 0.9 if {one, other} == {PURSUIT, "standard"} else 0.6
+                    add(world, one, near(together), "features_jaccard", "truth", **pair)
                     precision = 0.6 if pursued else 0.9
                     add(world, one, near(precision), "precision", "best_correlation_0.1", **pair)
                     shared = 0.0 if pursued else 0.1
                     add(world, one, near(shared), "shared_artefacts", "correlation_0.5", **pair)
         add(world, NAMES[0], copied, "recovered_shared", "truth", condition=COPY, run_id_b="copy")
         for setting in SETTINGS:
-            order = NAMES[::-1] if setting == turned else NAMES
+            order = NAMES[::-1] if setting.name == turned else NAMES
             for i, name in enumerate(order):
-                where = {"condition": setting, "factor_setting": setting}
+                where = {"condition": setting.name, "factor_setting": setting.name}
                 for metric in ("f1", "mcc", "explained_variance"):
                     add(world, name, near(0.5 + 0.1 * i), metric, **where)
                 pair = {**where, "run_id_b": f"{name}-1"}
@@ -73,11 +71,12 @@ def planted_rows(like=0.8, unlike=0.78, turned="twice the width", copied=1.0):
 
 
 @pytest.fixture(scope="module")
-def verdicts():
-    return {v["hypothesis"]: v for v in judge(CLAIMS, planted_rows())}
+def rows():
+    return planted_rows()
 
 
-def test_claims_say_what_was_planted(verdicts):
+def test_claims_say_what_was_planted(rows):
+    verdicts = {v["hypothesis"]: v for v in judge(CLAIMS, rows)}
     said = {name: v["verdict"] for name, v in verdicts.items()}
     assert said["H3a"] == "supported"
     assert said["H3a models"] == "supported"
@@ -102,49 +101,46 @@ def test_claims_come_out_the_other_way():
     assert said["copy"] == "refuted"
 
 
-def test_order_is_kept_or_turned():
-    rows = [r for r in planted_rows() if r["world_seed"] == 0]
-    assert all(kept_order(rows, "f1", "no exclusion").values())
-    assert not any(kept_order(rows, "f1", "twice the width").values())
+def test_order_is_kept_or_turned(rows):
+    observed = Observed(rows)
+    value = lambda quantity: observed.estimate(quantity).value
+    assert value(steady(F1, ("no exclusion",))) == 1
+    assert value(steady(F1, ("twice the width",))) == 0
+    assert value(steady(F1, ("twice the width",), "batchtopk", PURSUIT)) == 0
+    # .1 behind the best, which is another one where the order is turned
+    assert value(ahead(F1, BASE)) == pytest.approx(-0.1, abs=0.01)
+    assert value(ahead(F1, "twice the width")) == pytest.approx(-0.2, abs=0.01)
+    assert value(first(F1, BASE)) == 0
+    alone = [r for r in rows if r["sae"] == PURSUIT]
+    undefined = Observed(alone).estimate(steady(F1))
+    assert not undefined.known
+    assert "no two architectures" in undefined.reason
 
 
-def test_the_page_shows_the_planted_numbers():
-    contents = architectures_page.architectures(planted_rows(), "page")
+def test_the_page_shows_the_planted_numbers(rows):
+    contents = PAGE.contents(rows, claims=CLAIMS)
     assert "unlike architectures share 0.78" in contents.lead
     assert "80 % of cases" in contents.lead
+    assert "twice the width) in 0 %" in contents.lead
     assert contents.sections[-1].title == "Verdicts"
-    order, _ = architectures_page.clusters(planted_rows())
+    order, merges = clusters(Reader(Observed(rows), (), PAGE.names, "page"))
     assert set(order) == set(NAMES)
+    assert merges[0]["merge"] == "matching pursuit with L1"
+    assert merges[0]["1 - Jaccard"] == pytest.approx(0.1, abs=0.01)
 
 
-def test_probes_find_the_latent_that_fires_with_a_feature():
-    rng = np.random.default_rng(0)
-    on = rng.random((4000, 3)) < [0.02, 0.2, 0.3]
-    latents = rng.random((4000, 6)) * (rng.random((4000, 6)) < 0.1)
-    latents[:, 0] += 3 * on[:, 0]
-    # the second is spread over two latents; the third is in none
-    first = rng.random(4000) < 0.5
-    latents[:, 1] += 3 * (on[:, 1] & first)
-    latents[:, 2] += 3 * (on[:, 1] & ~first)
-    one, five = (sparse_probes(sparse.csr_matrix(latents), on, k) for k in (1, 5))
-    assert one[0] == pytest.approx(1, abs=0.02)
-    # half of its tokens by one latent: F1 2/3
-    assert one[1] == pytest.approx(2 / 3, abs=0.05)
-    assert five[1] == pytest.approx(1, abs=0.02)
-    assert five[2] < 0.2
-
-
-def test_paired_cosine_ignores_order_sign_and_length():
-    rows = np.random.default_rng(1).normal(size=(12, 8))
-    assert paired_cosine(rows, -3 * rows[::-1]) == pytest.approx(1)
+def test_pw_mcc_ignores_order_sign_and_length():
+    rows = np.random.default_rng(1).normal(size=(12, 8)).astype(np.float32)
+    score, chance = direction_numbers(rows, -3 * rows[::-1], 0)
+    assert score.value == pytest.approx(1)
+    assert chance.value < 0.9
 
 
 @pytest.fixture(scope="module")
 def real():
     """The smallest real cell: two architectures, no time to learn much."""
-    size = {**architectures.SIZES["smoke"], "n_train": 6_400, "n_eval": 4_096, "n_probes": 2}
-    cell = architectures._matrix_cell(size, 11, 0, 0)
-    return cell.compute(lambda done, what: None)
+    (context,) = contract.smallest(architectures.DESIGN, n_eval=4_096, n_probes=2)
+    return architectures.DESIGN.rows(context)
 
 
 def test_a_copy_is_at_the_ceiling_with_itself(real):
@@ -152,7 +148,6 @@ def test_a_copy_is_at_the_ceiling_with_itself(real):
     for metric in ("recovered_shared", "co_recovery", "features_jaccard"):
         assert copy["truth", metric] == 1
     assert copy["correlation_0.5", "support_jaccard"] == 1
-    assert copy["pw_mcc", "score"] == pytest.approx(1)
     # and so it is by every truth
     assert copy["truth", "co_recovery_least"] == copy["truth", "co_recovery_most"] == 1
 
@@ -179,17 +174,11 @@ def test_swapped_encoders_keep_the_dictionary(real):
     assert all(0 <= value <= 1 for value in swapped.values())
 
 
-def test_a_linear_encoder_is_trained_on_the_given_dictionary():
-    config = TrainConfig(n_samples=1_280, batch_size=64, lr=1e-2)
-    study = Study(architectures.ID, "micro", 11, 1, config, 4.7, 8_192)
-    world = study.world()
-    (model,) = models(study, world, 1)
-    rows = np.random.default_rng(2).normal(size=(128, 64)).astype(np.float32)
-    params = SAEParams(W_dec=rows, b_dec=np.zeros(64, np.float32))
-    source = Subject("given", None, (params,), model, rows, None)
-    made = linear(study, world, [source], 1_024, 4.7, first=0).subjects[0]
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    np.testing.assert_allclose(made.decoder, unit, atol=1e-5)
-    # its encoder began as the transpose and has moved since
-    assert made.encoder is not None
-    assert 0.01 < np.abs(made.encoder - unit).max() < 1
+def test_settings_of_the_ranking_keep_the_contract():
+    # a world with trees, of two settings that differ in width; the smallest scale has no ranking
+    cells = contract.smallest(
+        architectures.DESIGN,
+        arms=(BASE, "twice the width"),
+        ranking={"preset": "mini", "target_l0": 4.0, "n_eval": 2_048},
+    )
+    assert contract.faults_of(architectures.DESIGN, cells) == []
