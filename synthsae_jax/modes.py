@@ -13,6 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IMPL = "threefry2x32"  # of every key; with rbg, `vmap` over keys is not a loop over them
+MARK = "in_default_modes"  # set on what is `fixed`
 _NARROW = {"float64": jnp.float32, "int64": jnp.int32, "uint64": jnp.uint32}
 
 
@@ -33,6 +34,7 @@ def fixed(fn: Callable[P, T]) -> Callable[P, T]:
         with jax.enable_x64(False), jax.debug_nans(False), jax.default_prng_impl(IMPL):
             return fn(*args, **kwargs)
 
+    setattr(inside, MARK, True)
     return inside
 
 

@@ -17,6 +17,7 @@ from synthsae_jax.match import many as match_many
 from synthsae_jax.match import protocols as match_protocols
 from synthsae_jax.match.inputs import PathLike, Side, read_sides
 from synthsae_jax.match.record import SCHEMA, Record, plain
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import is_alive
 from synthsae_jax.protocols import protocol_names
 from synthsae_jax.suite.progress import Reporter, progress
@@ -25,6 +26,7 @@ SAME_SPACE = ("auto", "yes", "no")
 _COSINE = 0.7  # of arXiv 2501.16615
 
 
+@fixed
 def match_saes(
     saes: Sequence[PathLike],
     *,

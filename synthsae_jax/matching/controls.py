@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from synthsae_jax.errors import require
 from synthsae_jax.matching.nulls import random_dictionary
 from synthsae_jax.matching.records import SideInputs
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import row_norms, unit_rows
 from synthsae_jax.registry import Explanation, Registry
 
@@ -24,6 +25,7 @@ Array = jax.Array
 controls: Registry[Callable[..., SideInputs]] = Registry("positive control")
 
 
+@fixed
 def control_permutation(key: Array, side: SideInputs) -> Array:
     """Which latent of A stands at each place of `permuted_copy(key, A)`, int `[L]`: its truth."""
     # The first of the two keys that `permuted_copy` splits: the truth follows from its key alone.
@@ -38,6 +40,7 @@ def control_permutation(key: Array, side: SideInputs) -> Array:
         formula="f_i -> c_i f_pi(i), w_i -> w_pi(i) / c_i, e_i -> c_i e_pi(i), ln c_i ~ N(0, 1/4)",
     ),
 )
+@fixed
 def permuted_copy(key: Array, side: SideInputs) -> SideInputs:
     """The side permuted by `control_permutation(key, side)` and rescaled; the reconstruction
     `f @ decoder` is the same."""
@@ -59,6 +62,7 @@ def permuted_copy(key: Array, side: SideInputs) -> SideInputs:
         formula="w_i -> R w_i, e_i -> R e_i, R uniform among orthogonal matrices",
     ),
 )
+@fixed
 def rotated_copy(key: Array, side: SideInputs) -> SideInputs:
     """The side with its directions rotated; codes are the same."""
     rows = side.decoder if side.decoder is not None else side.encoder
@@ -78,6 +82,7 @@ def rotated_copy(key: Array, side: SideInputs) -> SideInputs:
         "orthogonal to w_i; cos(w_i, w_i') = cos(angle)",
     ),
 )
+@fixed
 def noisy_copy(key: Array, side: SideInputs, *, angle: float = 0.3) -> SideInputs:
     """The side with its rows turned by `angle` (radians); decoder and encoder independently."""
     key_decoder, key_encoder = jax.random.split(key)
@@ -105,6 +110,7 @@ def noisy_copy(key: Array, side: SideInputs, *, angle: float = 0.3) -> SideInput
         "them, f_i(t) -> f_i((t - shift) mod n)",
     ),
 )
+@fixed
 def replaced_copy(key: Array, side: SideInputs, *, share: float = 0.5) -> SideInputs:
     """The side with a share of its latents replaced; the others keep their places."""
     require(0 <= share <= 1, f"share must be in [0, 1]; given {share}.")

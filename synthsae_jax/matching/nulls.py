@@ -19,6 +19,7 @@ from scipy.sparse import spmatrix
 from synthsae_jax.errors import require
 from synthsae_jax.matching.records import SideInputs
 from synthsae_jax.matching.token_bins import shift_within, token_bins
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import firings, row_norms, unit_rows
 from synthsae_jax.registry import Explanation, Registry
 
@@ -51,7 +52,7 @@ def register_null(name: str, label: str, explanation: Explanation, **traits):
     """Decorator: register `draw(key, side) -> side` under a name; `traits` are fields of `Null`."""
 
     def add(draw: Draw) -> Draw:
-        nulls.register(name, explanation)(Null(draw, label, **traits))
+        nulls.register(name, explanation)(Null(fixed(draw), label, **traits))
         return draw
 
     return add

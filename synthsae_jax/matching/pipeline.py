@@ -30,6 +30,7 @@ from synthsae_jax.matching.nulls import nulls
 from synthsae_jax.matching.records import Matching, SideInputs
 from synthsae_jax.matching.scores import score, scores
 from synthsae_jax.matching.solvers import solve, solvers
+from synthsae_jax.modes import fixed
 from synthsae_jax.options import check_options
 
 Array = jax.Array
@@ -107,6 +108,7 @@ class Pipeline:
         return score(self.score, *inputs, **self.score_options)
 
 
+@fixed
 def null_pairs(
     pipeline: Pipeline, a: SideInputs, b: SideInputs, null: str, keys: Iterable[Array]
 ) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from synthsae_jax.errors import check_choice, require
 from synthsae_jax.matching.nulls import Null, nulls
 from synthsae_jax.matching.records import SideInputs
 from synthsae_jax.matching.token_bins import with_token_bins
+from synthsae_jax.modes import fixed
 
 Array = jax.Array
 Statistic = Callable[[Any, Any], Any]
@@ -50,6 +51,7 @@ class Significance:
         return 1 / (1 + self.defined)
 
 
+@fixed
 def significance(
     statistic: Statistic,
     a: Any,
@@ -77,6 +79,7 @@ def significance(
     return judge_draws(observed, values, ceiling=ceiling, family=family)
 
 
+@fixed
 def null_values(
     statistic: Statistic,
     a: Any,

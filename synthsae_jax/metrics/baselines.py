@@ -15,6 +15,7 @@ import numpy as np
 
 from synthsae_jax.errors import ConfigError, require
 from synthsae_jax.metrics.samples import samples
+from synthsae_jax.modes import fixed
 from synthsae_jax.registry import Explanation, Registry
 from synthsae_jax.saes import SAE, Options, Rules, SAEParams
 from synthsae_jax.saes.records import NoNumbers, no_state
@@ -46,6 +47,7 @@ class BaselineOptions(Options):
     linear: bool
 
 
+@fixed
 def fit_baseline(
     name: str,
     world: World,

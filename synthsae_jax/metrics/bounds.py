@@ -16,6 +16,7 @@ from synthsae_jax.metrics.baselines import scikit_learn
 from synthsae_jax.metrics.evaluate import METRICS, all_metrics, stream_sums
 from synthsae_jax.metrics.recovery import ClassificationCounts
 from synthsae_jax.metrics.samples import samples
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import row_norms
 from synthsae_jax.saes.refinements import pursue
 from synthsae_jax.worlds.records import Codes, Instance, World
@@ -41,6 +42,7 @@ class BestK:
         return latents, x_hat + bias[None]
 
 
+@fixed
 def best_k_levels(
     world: World,
     instance: Instance,
@@ -69,6 +71,7 @@ def best_k_levels(
     return {name: float(values[0]) for name, values in numbers.items()}
 
 
+@fixed
 def probe_levels(
     world: World,
     instance: Instance,

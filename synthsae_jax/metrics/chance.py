@@ -10,11 +10,13 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.metrics.recovery import mcc
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import unit_rows
 
 Array = jax.Array
 
 
+@fixed
 def random_mcc(
     d_sae: int, n_features: int, dim: int, key: Array, draws: int = 3, signed: bool = False
 ) -> float:

@@ -21,6 +21,7 @@ from synthsae_jax import keys
 from synthsae_jax.errors import check_choice, require
 from synthsae_jax.metrics.reconstruction import ActivitySums, ReconstructionSums
 from synthsae_jax.metrics.recovery import WORD, ClassificationCounts, mcc_and_uniqueness
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import at_least_float32, cosine_matrix, is_alive
 from synthsae_jax.parallel import map_threads
 from synthsae_jax.worlds.inputs import program_inputs, raise_on_lost, whole_seeds
@@ -79,6 +80,7 @@ class Reconstructor:
         return latents, self.sae.decode(params, latents)
 
 
+@fixed
 def evaluate(
     world: World,
     instance: Instance,
@@ -113,6 +115,7 @@ def evaluate(
     return {name: float(values[0]) for name, values in numbers.items()}
 
 
+@fixed
 def evaluate_runs(
     world: World,
     instance: Instance,

@@ -12,6 +12,7 @@ import numpy as np
 from synthsae_jax import keys
 from synthsae_jax.errors import require
 from synthsae_jax.metrics.evaluate import all_metrics, evaluate_runs, hyper_of, stream_sums
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import unit_rows
 from synthsae_jax.worlds.codes import densify
 from synthsae_jax.worlds.records import Codes, Instance, World
@@ -47,6 +48,7 @@ class OracleCodes:
         return latents, x_hat + bias[None]
 
 
+@fixed
 def oracle_levels(
     world: World,
     instance: Instance,
@@ -79,6 +81,7 @@ def oracle_levels(
     return {name: float(values[0]) for name, values in numbers.items()}
 
 
+@fixed
 def chance_levels(
     world: World,
     instance: Instance,

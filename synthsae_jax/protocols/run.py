@@ -12,6 +12,7 @@ import numpy as np
 
 from synthsae_jax.errors import require
 from synthsae_jax.matching import Pipeline, SideInputs, null_pairs, nulls, with_token_bins
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.protocols.base import (
     NAN,
@@ -34,6 +35,7 @@ LABELLED = ("stop_list", "stop_list_of_pairs", "shared_top_tokens")
 _LEVEL_PAIRS, _PAIRS_PER_BIN, _MOST_BINS = 4000, 400, 10
 
 
+@fixed
 def run_protocol(
     name: str,
     a: SideInputs,
@@ -54,6 +56,7 @@ def run_protocol(
     return run_recipe(name, protocols[name], a, b, more_nulls=more_nulls, **options)
 
 
+@fixed
 def run_recipe(
     name: str,
     protocol: Protocol,

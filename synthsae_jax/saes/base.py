@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.modes import fixed
 from synthsae_jax.registry import Explanation, Registry
 from synthsae_jax.saes.records import Architecture, Options, Rules, SAEParams
 
@@ -202,7 +203,7 @@ class SAE:
 
 @functools.lru_cache(maxsize=256)
 def _rules(factory: Callable[[Any], Rules], options: Options) -> Rules:
-    return factory(options)
+    return Rules(*(rule and fixed(rule) for rule in factory(options)))
 
 
 class _NotPassed:

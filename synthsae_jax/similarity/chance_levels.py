@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.modes import fixed
 from synthsae_jax.options import check_options
 from synthsae_jax.similarity.base import measure, measures
 
@@ -32,6 +33,7 @@ def chance(name: str, n: int, p: int, q: int, **options) -> float:
     return float(entry.chance(n, p, q, **options))
 
 
+@fixed
 def shuffled(name: str, X: Array, Y: Array, key: Array, draws: int = 20, **options) -> Array:
     """The measure with Y's rows in random order, `[draws]`: its null for these very points.
 

@@ -15,6 +15,7 @@ from synthsae_jax import matching, similarity
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import Matching, PairCounts
 from synthsae_jax.matching.report import why_undefined
+from synthsae_jax.modes import fixed
 from synthsae_jax.protocols import run_protocol
 from synthsae_jax.protocols.base import Context
 from synthsae_jax.protocols.rules import PairView, rules
@@ -169,6 +170,7 @@ def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Numbe
     return found
 
 
+@fixed
 def protocol_numbers(
     pair: Pair,
     names: Sequence[str],

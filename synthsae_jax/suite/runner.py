@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from synthsae_jax import interrupts
+from synthsae_jax.modes import fixed
 from synthsae_jax.suite.base import PILOTS, Benchmark, Cell, Tick, check_scale
 from synthsae_jax.suite.progress import Reporter, progress
 from synthsae_jax.suite.result import Result
@@ -20,6 +21,7 @@ _COMPILE_SECONDS = 12.0  # of a typical training or evaluation program on a few 
 _EFFICIENCY = 0.25  # of a large matrix product's rate that training on small worlds reaches
 
 
+@fixed
 def execute(
     benchmark: Benchmark,
     scale: str,

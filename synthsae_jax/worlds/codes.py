@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds import bits
 from synthsae_jax.worlds.departures import departed
 from synthsae_jax.worlds.filled import unless_zero
@@ -15,6 +16,7 @@ Array = jax.Array
 _PIECE = 16  # slots
 
 
+@fixed
 def observe(instance: Instance, codes: Codes, key: Array | None = None) -> Codes:
     """The codes as this instance has them, which are its truth: `[n, K]`, some slots emptied.
 
@@ -37,6 +39,7 @@ def observe(instance: Instance, codes: Codes, key: Array | None = None) -> Codes
     )
 
 
+@fixed
 def embed(
     instance: Instance, codes: Codes, key: Array | None = None, token_key: Array | None = None
 ) -> Array:
@@ -61,6 +64,7 @@ def embed(
     return x
 
 
+@fixed
 def densify(codes: Codes, n_features: int) -> Array:
     """The codes as a dense matrix, float32 [n, F]."""
     n, _ = codes.indices.shape

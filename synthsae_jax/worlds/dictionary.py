@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import unit_rows
 
 Array = jax.Array
@@ -121,6 +122,7 @@ def mix(reference: Array, fresh: Array, t: float) -> Array:
     return unit_rows(t * reference + jnp.sqrt(1 - t**2) * across)
 
 
+@fixed
 def gram_correlation(a: Array, b: Array, present: Array | None = None) -> Array:
     """Pearson correlation between the off-diagonal entries of two Gram matrices of unit rows.
 

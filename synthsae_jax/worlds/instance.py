@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.errors import require
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import narrow, unit_rows
 from synthsae_jax.worlds.departures import start
 from synthsae_jax.worlds.geometry import init_geometry, second_rows
@@ -16,6 +17,7 @@ from synthsae_jax.worlds.records import Instance, World
 Array = jax.Array
 
 
+@fixed
 def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfig) -> Instance:
     """An instance of `world`: dictionary [F, D] of unit rows, presence, bias. Vmaps over keys.
 
@@ -58,6 +60,7 @@ def init_instance(key: Array | InstanceKeys, world: World, config: InstanceConfi
     return start(config.departure, world, instance, config.strength, across)
 
 
+@fixed
 def make_instance(world: World, dictionary: Array, bias: Array | None = None) -> Instance:
     """Your own model: `dictionary` [F, D] is normalised by row, `bias` [D] defaults to zero."""
     shape = np.shape(dictionary)

@@ -8,6 +8,7 @@ import jax
 from flax import struct
 
 from synthsae_jax.errors import check_choice, is_number, require
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds.departures import departures
 from synthsae_jax.worlds.learned import LearnedConfig
 
@@ -119,6 +120,7 @@ class InstanceKeys:
     stream: Array
 
 
+@fixed
 def instance_keys(key: Array) -> InstanceKeys:
     """The keys that `init_instance(key, ...)` uses."""
     return InstanceKeys(*(jax.random.fold_in(key, i) for i in range(6)))

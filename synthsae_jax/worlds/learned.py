@@ -21,6 +21,7 @@ from flax import struct
 
 from synthsae_jax import keys
 from synthsae_jax.errors import check_choice, is_number, require
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import product, row_norms, safe_ratio
 from synthsae_jax.worlds.codes import densify
 from synthsae_jax.worlds.inputs import bare, raise_on_lost, whole_seeds
@@ -108,6 +109,7 @@ def log_spaced(steps: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({round(steps / ratio**i) for i in range(count)}))
 
 
+@fixed
 def learn(key: Array, world: World, hidden_dim: int, config: LearnedConfig) -> Learned:
     """The toy model that one seed learns from a world's codes; pure JAX, vmaps over keys.
 
@@ -164,6 +166,7 @@ def learn(key: Array, world: World, hidden_dim: int, config: LearnedConfig) -> L
     return Learned(*model, losses, snapshots, lost)
 
 
+@fixed
 def learn_dictionaries(
     world: World, hidden_dim: int, config: LearnedConfig, seeds: Sequence[int]
 ) -> Learned:

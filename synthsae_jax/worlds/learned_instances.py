@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import require
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import row_norms, unit_rows
 from synthsae_jax.worlds.dictionary import gram_correlation
 from synthsae_jax.worlds.instance import make_instance
@@ -14,6 +15,7 @@ from synthsae_jax.worlds.records import Instance, World
 Array = jax.Array
 
 
+@fixed
 def learned_instances(world: World, rows: Array, least_norm: float = 0.5) -> Instance:
     """Instances of toy models' rows [..., F, D], stacked along the leading axes of `rows`.
 

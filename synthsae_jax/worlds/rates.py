@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds.copula import Copula, positive_share, threshold_of
 from synthsae_jax.worlds.forest import feature_levels
 from synthsae_jax.worlds.records import Forest, World
@@ -72,6 +73,7 @@ def enough_points(n_features: int) -> int:
     return int(np.clip(2**27 // n_features, 4096, 2**15))
 
 
+@fixed
 def expected_rates(world: World, n_factors: int | None = None) -> np.ndarray:
     """Probability that each feature is active in a token, float64 [F_base].
 
@@ -87,6 +89,7 @@ def expected_rates(world: World, n_factors: int | None = None) -> np.ndarray:
     return _rates(plan(world.forest), copula, probability, positive, n_factors)
 
 
+@fixed
 def expected_l0(
     world: World, by_level: bool = False, n_factors: int | None = None
 ) -> float | dict[str, float]:

@@ -7,6 +7,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds.capacity import raise_on_overflow
 from synthsae_jax.worlds.records import Codes, World
 from synthsae_jax.worlds.tree import draw_tree, factor_draw
@@ -15,6 +16,7 @@ from synthsae_jax.worlds.twin import draw_equal_counts, draw_pair
 Array = jax.Array
 
 
+@fixed
 def sample_codes(key: Array, world: World, n: int) -> Codes:
     """Codes of `n` tokens, a pure function of (key, world): token i is the same for every n > i.
 

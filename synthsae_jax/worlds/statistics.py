@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax.keys import data_key
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import unit_rows
 from synthsae_jax.worlds.forest import feature_levels
 from synthsae_jax.worlds.records import World
@@ -37,6 +38,7 @@ class CorrelationStatistics(NamedTuple):
     mean: float
 
 
+@fixed
 def superposition_statistics(dictionary: Array) -> SuperpositionStatistics:
     """Overlap of the rows of a dictionary [F, D]; NaN with fewer than two rows.
 
@@ -71,6 +73,7 @@ def _overlap_block(rows: Array, start: int, size: int) -> Array:
     return jnp.stack([ordered[:, -1], quantile(0.95), quantile(0.99), mean])
 
 
+@fixed
 def correlation_statistics(world: World) -> CorrelationStatistics:
     """RMS and mean of the latent Gaussian's off-diagonal correlations; 0 where independent.
 
@@ -92,6 +95,7 @@ def correlation_statistics(world: World) -> CorrelationStatistics:
     )
 
 
+@fixed
 def measured_l0(world: World, n_samples: int = 20_000, seed: int = 0) -> dict[str, float]:
     """Mean active features of a token: "roots", "level_1", ..., "free" and "total", with its "sd".
 

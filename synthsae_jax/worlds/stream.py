@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds.codes import embed, observe
 from synthsae_jax.worlds.records import Codes, Instance, World
 from synthsae_jax.worlds.sample import sample_codes
@@ -12,6 +13,7 @@ Array = jax.Array
 _TOKENS = 0x70C3  # folded into a key for what belongs to the tokens, not to who reads them
 
 
+@fixed
 def draw(key: Array, world: World, instance: Instance, n: int) -> tuple[Codes, Array]:
     """`n` tokens as this instance has them: own codes (its truth) and activations [n, D].
 
@@ -27,6 +29,7 @@ def stream_keys(key: Array) -> tuple[Array, Array]:
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
+@fixed
 def see(key: Array, instance: Instance, parent: Codes) -> tuple[Codes, Array]:
     """Own codes `[n, K]` and activations `[n, D]` of an instance that reads these parent codes."""
     tokens = None if instance.departure is None else jax.random.fold_in(key, _TOKENS)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import check_choice, require
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds import bits
 from synthsae_jax.worlds.compact import compact
 from synthsae_jax.worlds.presence import roots_of
@@ -33,6 +34,7 @@ _ROUNDS = 3  # right halves that each left half meets
 _TILTS = (0.0, 0.5, -0.7, 1.0, -2.0, 2.0, 4.0)
 
 
+@fixed
 def twin(world: World, coupling: str = "factors") -> World:
     """The registry of `world` and its twins: ids i and n_base + i, `copies == 2`."""
     check_choice("coupling", coupling, COUPLINGS)

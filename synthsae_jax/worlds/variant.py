@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from synthsae_jax.errors import check_choice, require
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.build import assemble, check_magnitudes
 from synthsae_jax.worlds.compensation import compensate
@@ -38,6 +39,7 @@ class RateMatch(NamedTuple):
     wanted_l0: float
 
 
+@fixed
 def variant(
     world: World,
     *,
@@ -97,6 +99,7 @@ def variant(
     return changed
 
 
+@fixed
 def rate_match(world: World, wanted: World | np.ndarray) -> RateMatch:
     """How far `world` is from the realised rates of another world, or from rates [F]."""
     target = expected_rates(wanted) if isinstance(wanted, World) else np.asarray(wanted)

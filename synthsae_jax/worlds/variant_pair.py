@@ -12,6 +12,7 @@ from jax.scipy.special import ndtr
 
 from synthsae_jax.errors import require
 from synthsae_jax.keys import data_key
+from synthsae_jax.modes import fixed
 from synthsae_jax.worlds import bits
 from synthsae_jax.worlds.capacity import raise_on_overflow
 from synthsae_jax.worlds.codes import densify
@@ -33,6 +34,7 @@ class CodeCeiling(NamedTuple):
     n: int
 
 
+@fixed
 def sample_pair(key: Array, world_a: World, world_b: World, n: int) -> tuple[Codes, Codes]:
     """Codes of `n` tokens in each of two worlds; each world's own law, coupled as far as it goes.
 
@@ -60,6 +62,7 @@ def sample_pair(key: Array, world_a: World, world_b: World, n: int) -> tuple[Cod
     return both
 
 
+@fixed
 def code_ceiling(world_a: World, world_b: World, n: int = 65_536, seed: int = 0) -> CodeCeiling:
     """The correlation that two perfect readers of the codes would find for each feature, [F].
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from synthsae_jax.errors import ConfigError, require
+from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import unit_rows
 from synthsae_jax.worlds.departures.base import SumOfRows, departures
 from synthsae_jax.worlds.records import Departure, Instance, World
@@ -13,6 +14,7 @@ from synthsae_jax.worlds.records import Departure, Instance, World
 Array = jax.Array
 
 
+@fixed
 def depart(
     key: Array, world: World, instance: Instance, name: str, strength: Array | float
 ) -> Instance:
@@ -53,6 +55,7 @@ def start(
     return with_strength(instance.replace(departure=departure), strength)
 
 
+@fixed
 def with_strength(instance: Instance, strength: Array | float) -> Instance:
     """The same instance at another strength, with the effective directions that belong to it."""
     departure = _of(instance, "with_strength").replace(strength=jnp.float32(strength))
@@ -62,6 +65,7 @@ def with_strength(instance: Instance, strength: Array | float) -> Instance:
     return instance.replace(departure=departure, dictionary=rows)
 
 
+@fixed
 def linear_share(instance: Instance) -> Array:
     """Share of each feature's squared contributions that lies along its effective direction, [F].
 
