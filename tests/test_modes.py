@@ -258,10 +258,15 @@ def test_arrays_of_64_bits_come_in_as_32():
     assert kinds == ["float32", "int32", "float32", "float64"]
 
 
-def test_the_command_line_with_all_modes_set(tmp_path, golden):
-    sae = saes.build("topk", d_in=128, d_sae=16, k=3)
+def test_the_command_line_with_all_modes_set(tmp_path):
+    config = worlds.WorldConfig(n_features=16)
+    world = worlds.init_world(jax.random.key(0), config)
+    instance = worlds.init_instance(jax.random.key(1), world, worlds.InstanceConfig(hidden_dim=8))
+    sae = saes.build("topk", d_in=8, d_sae=16, k=3)
+    io.save_saelens_model(tmp_path / "model", world, instance)
     io.save_saelens_sae(tmp_path / "sae", sae, sae.init(jax.random.key(5)))
-    words = ["score", str(tmp_path / "sae"), "--samples", "2000", "--json"]
+    words = ["score", str(tmp_path / "sae"), "--model", str(tmp_path / "model")]
+    words += ["--samples", "2000", "--json"]
     assert cli.main([*words, str(tmp_path / "plain.json")]) == 0
     command = [sys.executable, "-m", "synthsae_jax", *words, str(tmp_path / "modes.json")]
     done = subprocess.run(command, env=os.environ | SET, capture_output=True, text=True)

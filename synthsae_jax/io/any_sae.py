@@ -20,6 +20,7 @@ from synthsae_jax.io import saelens_files as files
 from synthsae_jax.io.arrays import Archive, open_arrays
 from synthsae_jax.io.saelens_sae import CONFIG, load_saelens_sae, weight_files
 from synthsae_jax.io.tensor_files import tensor_files
+from synthsae_jax.modes import fixed
 
 SUFFIXES = (".npz", ".safetensors")
 _VECTORS = ("b_enc", "b_dec", "threshold")
@@ -59,6 +60,7 @@ class LoadedSAE:
         return hashes
 
 
+@fixed
 def load_sae(path: PathLike) -> LoadedSAE:
     """The SAE at a path: a folder of SAELens, or an .npz or .safetensors file of plain arrays.
 

@@ -20,7 +20,7 @@ from synthsae_jax.io import saelens_files as files
 from synthsae_jax.io.arrays import Archive, open_arrays
 from synthsae_jax.io.saelens_config import Orthogonalization, SaelensModelConfig, from_json
 from synthsae_jax.io.tensor_files import SAFETENSORS
-from synthsae_jax.modes import IMPL
+from synthsae_jax.modes import IMPL, fixed
 from synthsae_jax.strict_json import read_json, read_object
 from synthsae_jax.worlds import laws
 from synthsae_jax.worlds.build import WorldConfig, assemble, check_magnitudes
@@ -44,6 +44,7 @@ _DEEPEST = 400  # levels of a hierarchy's JSON, two for each generation
 _SAME = {"rtol": 1e-4, "atol": 1e-6}
 
 
+@fixed
 def load_saelens_model(
     path: PathLike, *, slots: tuple[int, ...] | None = None
 ) -> tuple[World, Instance]:
@@ -98,6 +99,7 @@ def load_saelens_model(
     return world, _instance(config, tensors, where)
 
 
+@fixed
 def save_saelens_model(path: PathLike, world: World, instance: Instance) -> Path:
     """Write world and instance as a folder that SAELens' `SyntheticModel.load_from_disk` reads.
 

@@ -23,6 +23,7 @@ from synthsae_jax.io import saelens_files as files
 from synthsae_jax.io.arrays import as_float32, open_arrays
 from synthsae_jax.io.saelens_old import of_old_version
 from synthsae_jax.io.tensor_files import SAFETENSORS, tensor_files
+from synthsae_jax.modes import fixed
 from synthsae_jax.strict_json import read_object
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -74,6 +75,7 @@ _COMMON = (
 )
 
 
+@fixed
 def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
     """SAE and weights of a folder that SAELens' `save_model` or `save_inference_model` wrote.
 
@@ -121,6 +123,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     return tensor_files(folder / WEIGHTS)
 
 
+@fixed
 def save_saelens_sae(
     path: PathLike, sae: saes.SAE, params: saes.SAEParams, *, hyper: Any = None
 ) -> Path:

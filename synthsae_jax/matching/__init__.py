@@ -24,6 +24,7 @@ from synthsae_jax.matching.filters import (
     filters,
     register_filter,
 )
+from synthsae_jax.matching.firing import register_firing_score
 from synthsae_jax.matching.gram import gram
 from synthsae_jax.matching.kin import (
     graded_relation,
@@ -223,6 +224,7 @@ __all__ = [
     "procrustes_from_covariance",
     "reappearance",
     "register_filter",
+    "register_firing_score",
     "register_null",
     "register_score",
     "register_truth",

@@ -34,8 +34,11 @@ def recipe(name: str, d_in: int, d_sae: int, target_l0: float, config: TrainConf
     architecture has a recipe by what bounds its latents; some have a published one.
     """
     entry = saes.architectures[name]
-    options = _OPTIONS.get(name, _BY_SPARSITY[entry.sparsity])(d_sae, target_l0, config.n_steps)
-    options = {n: v for n, v in options.items() if n in saes.option_defaults(name)}
+    if name in _OPTIONS:
+        options = _OPTIONS[name](d_sae, target_l0, config.n_steps)
+    else:
+        usual = _BY_SPARSITY[entry.sparsity](d_sae, target_l0, config.n_steps)
+        options = {n: v for n, v in usual.items() if n in saes.option_defaults(name)}
     if name == "lista_matryoshka":
         # from 60 to 25 over the whole run in the published recipe; ended a tenth earlier here, so
         # that the running threshold of a short run has seen the target
@@ -94,7 +97,8 @@ def _step_jumprelu(d_sae: int, target_l0: float, n_steps: int) -> dict[str, Any]
     }
 
 
-# what any architecture takes, by `Architecture.sparsity`; options that it does not have fall out
+# what an architecture without a recipe of its own takes, where it has these options, by
+# `Architecture.sparsity`
 _BY_SPARSITY = {
     "k per sample": _whole_k,
     "k per batch": _k,

@@ -6,9 +6,8 @@ import pytest
 import scipy.sparse
 from scipy.stats import hypergeom, pearsonr
 
-from synthsae_jax import matching
+from synthsae_jax import cli, matching
 from synthsae_jax.matching import PairCounts, strata
-from synthsae_jax.matching.firing import register_firing_score
 from synthsae_jax.registry import Explanation, explain
 
 N = 64
@@ -159,11 +158,11 @@ def test_strata_of_activity():
     assert ids.max() == strata.N_STRATA - 1
 
 
-def test_a_new_firing_score_is_one_decorator():
+def test_a_new_firing_score_is_one_decorator(capsys):
     explanation = Explanation(what="Share of A's firings on which B fires.", formula="n_ij / n_i")
     try:
 
-        @register_firing_score("confidence", explanation)
+        @matching.register_firing_score("confidence", explanation)
         def confidence(counts):
             return counts.joint / counts.fired_a[:, None]
 
@@ -187,6 +186,8 @@ def test_a_new_firing_score_is_one_decorator():
             np.testing.assert_array_equal(living, np.isfinite(expected))
             np.testing.assert_allclose(found, expected, rtol=1e-6)
         assert "confidence" in matching.score_names()
+        assert cli.main(["explain", "confidence"]) == 0
+        assert "Share of A's firings" in capsys.readouterr().out
         assert dict(explain("confidence"))["score"] is explanation
     finally:
         for registry in (matching.scores, matching.count_scores):
