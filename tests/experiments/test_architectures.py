@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax.experiments import architectures, contract
+from synthsae_jax.experiments.architectures.matrices import clusters
 from synthsae_jax.experiments.architectures.measure import direction_numbers
-from synthsae_jax.experiments.architectures.page import clusters
 from synthsae_jax.experiments.architectures.quantities import F1, PURSUIT, ahead, first, steady
 from synthsae_jax.experiments.architectures.setting import BASE, COPY, OTHER, SAME, SETTINGS
 from synthsae_jax.io.rows import make_row
