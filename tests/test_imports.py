@@ -35,7 +35,6 @@ RECORDS = {"suite.base", "suite.claims", "suite.quantity"}
 # Pages that still stand in the drawing kit and read what their experiment defines: each moves into
 # its experiment's folder. The list is held to be exact, so it can only shrink.
 PAGES = {
-    "report.engineering_page",
     "report.overfitting_page",
     "report.realism_page",
 }

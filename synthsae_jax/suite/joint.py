@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from synthsae_jax import saes
@@ -22,3 +24,13 @@ def calls(share: np.ndarray) -> dict[str, np.ndarray]:
     """Latents by the published reading of their share; what lies between is called neither."""
     exclusive = (share < EXCLUSIVE) | (share > 1 - EXCLUSIVE)
     return {"shared": (share >= SHARED[0]) & (share <= SHARED[1]), "exclusive": exclusive}
+
+
+def implied_overlap(called: dict[str, np.ndarray], alive: np.ndarray) -> float:
+    """S / (S + E / 2) of living latents read as shared and as exclusive; NaN where none is.
+
+    That is |A and B| / |A| of two models with equally many features, where readings are right.
+    """
+    shared, exclusive = ((alive & called[name]).sum() for name in ("shared", "exclusive"))
+    whole = shared + exclusive / 2
+    return float(shared / whole) if whole else math.nan

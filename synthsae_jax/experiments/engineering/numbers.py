@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from synthsae_jax import metrics, saes
-from synthsae_jax.experiments.architectures.numbers import paired_cosine
+from synthsae_jax import matching, metrics, saes
 from synthsae_jax.metrics.evaluate import Reconstructor
-from synthsae_jax.suite.study import Number, Pair, Reading, Subject, rule_numbers
+from synthsae_jax.numerics import firings, is_alive
+from synthsae_jax.suite.directions import assigned_cosine
+from synthsae_jax.suite.joint import calls, implied_overlap, relative
+from synthsae_jax.suite.observation import Number
+from synthsae_jax.suite.pair import TRUTH, Pair
+from synthsae_jax.suite.reading import Csr, Reading, Subject
+from synthsae_jax.suite.scores import score_numbers
 from synthsae_jax.worlds import Instance, World, stack
 
 PW_MCC, NEAREST, CODES = "pw_mcc", "mutual_nearest_0.7", "code_correlation"
 APPARENT = (PW_MCC, NEAREST, CODES)
-RULES = ("best_correlation_0.1", "decoder_cosine_0.7_raw")
+CHANCE = f"{PW_MCC}/chance"
+NORMS = "relative_norms"
+QUALITY = ("f1", "mcc", "explained_variance", "l0")
 _NEAR = 0.7
+_DEAD = "all latents are dead"
+_SIDE_DEAD = "all latents of a side are dead"
 
 
 def subject_of(label: str, sae: Any, params: Any, instance: Instance) -> Subject:
@@ -45,7 +55,7 @@ def apparent_numbers(pair: Pair, seed: int = 0) -> list[Number]:
 
     - `pw_mcc`: mean |decoder cosine| under the best assignment of all latents;
     - `mutual_nearest_0.7`: pairs of living latents that are each other's nearest by decoder cosine,
-      above .7, as a share of the smaller side;
+      at least .7, as a share of the smaller side;
     - `code_correlation`: mean correlation of the codes of living latents assigned by it, pairs
       that correlate negatively or not at all counting 0.
 
@@ -54,40 +64,37 @@ def apparent_numbers(pair: Pair, seed: int = 0) -> list[Number]:
     a, b = (side.subject.decoder for side in (pair.a, pair.b))
     rng = np.random.default_rng(seed)
     random = [rng.normal(size=rows.shape) for rows in (a, b)]
-    why = "all latents of a side are dead"
+    nearest = mutual_nearest(a, b, pair.a.alive, pair.b.alive)
     return [
-        Number(PW_MCC, "score", paired_cosine(a, b)),
-        Number(f"{PW_MCC}/chance", "score", paired_cosine(*random)),
-        Number(NEAREST, "score", mutual_nearest(a, b, pair.a.alive, pair.b.alive), why),
-        Number(CODES, "score", code_correlation(pair), why),
-        *rule_numbers(pair, RULES),
+        Number(PW_MCC, "score", assigned_cosine(a, b, absolute=True)),
+        Number(CHANCE, "score", assigned_cosine(*random, absolute=True)),
+        Number(NEAREST, "score", nearest, _SIDE_DEAD),
+        Number(CODES, "score", code_correlation(pair), _SIDE_DEAD),
     ]
 
 
 def mutual_nearest(a: np.ndarray, b: np.ndarray, alive_a: np.ndarray, alive_b: np.ndarray) -> float:
-    """Pairs of living latents nearest to each other, above .7, over the smaller side's count."""
-    unit = lambda rows: rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    cosine = unit(a[alive_a]) @ unit(b[alive_b]).T
-    if not cosine.size:
-        return np.nan
-    best = cosine.argmax(1)
-    mutual = cosine.argmax(0)[best] == np.arange(len(cosine))
-    return float((mutual & (cosine.max(1) > _NEAR)).sum() / min(cosine.shape))
+    """Pairs of living latents nearest to each other, .7 or more, over the smaller side's count."""
+    fewer = min(alive_a.sum(), alive_b.sum())
+    cosine = matching.score("decoder_cosine", a, b)
+    m = matching.solve("mutual_nearest", cosine, _NEAR, alive_a=alive_a, alive_b=alive_b)
+    return float(np.asarray(m.valid).sum() / fewer) if fewer else math.nan
 
 
 def code_correlation(pair: Pair) -> float:
     """Mean positive correlation of living latents' codes under the assignment that maximises it."""
-    scores = np.nan_to_num(np.asarray(pair.counts.score("activation_pearson"), np.float64))
-    scores = np.maximum(scores, 0)[np.ix_(pair.a.alive, pair.b.alive)]
-    if not scores.size:
-        return np.nan
-    return float(scores[linear_sum_assignment(-scores)].mean())
+    scores = np.asarray(pair.counts.score("activation_pearson"))
+    # a latent that never varies here correlates with nothing
+    scores = np.maximum(np.nan_to_num(scores), 0)
+    m = matching.solve("assignment", scores, alive_a=pair.a.alive, alive_b=pair.b.alive)
+    assigned = np.asarray(m.score, np.float64)[np.asarray(m.valid)]
+    return float(assigned.mean()) if assigned.size else math.nan
 
 
 def quality(
-    world: World, subjects: list[Subject], views: list[Instance], n: int, seed: int
-) -> dict[str, np.ndarray]:
-    """F1, MCC, EV and the rest of each SAE on its model, arrays `[I, 1]` as `table.run_rows` takes.
+    world: World, subjects: Sequence[Subject], views: Sequence[Instance], n: int, seed: int
+) -> list[list[Number]]:
+    """F1, MCC, EV and L0 of each SAE on its model, on `n` samples.
 
     `views` are the models as instances of `world`; all SAEs are read by one program.
     """
@@ -97,19 +104,32 @@ def quality(
         jax.tree.map(lambda *leaves: np.stack(leaves)[:, None], *part)
         for part in zip(*(s.run for s in subjects), strict=True)
     )
-    return metrics.evaluate_runs(world, stack(views), plain, (weights, numbers, None), n, seed)
+    runs = weights, numbers, None
+    values = metrics.evaluate_runs(world, stack(list(views)), plain, runs, n, seed)
+    return [
+        score_numbers("", {metric: values[metric][i, 0] for metric in QUALITY})
+        for i in range(len(subjects))
+    ]
 
 
-def truth_of_latents(reading: Reading) -> dict[str, float]:
+def truth_of_latents(reading: Reading) -> list[Number]:
     """Of the living latents, the share that track a feature, with its band over truth methods.
 
-    This is the precision of "a latent is true"; NaN where all are dead.
+    This is the precision of "a latent is true".
     """
     alive = reading.alive
-    share = lambda found: float((found[alive] >= 0).mean()) if alive.any() else np.nan
-    every = [share(found) for found in reading.truth.maps]
-    return {
+    share = lambda features: float((features[alive] >= 0).mean()) if alive.any() else math.nan
+    every = [share(features) for features in reading.truth.maps]
+    values = {
         "tracked": share(reading.tracked),
         "tracked_least": min(every),
         "tracked_most": max(every),
     }
+    return [Number(TRUTH, metric, value, _DEAD) for metric, value in values.items()]
+
+
+def implied_numbers(subject: Subject, latents: Csr) -> list[Number]:
+    """The overlap of two models that the decoder norms of their common SAE imply."""
+    overlap = implied_overlap(calls(relative(subject)), is_alive(firings(latents)))
+    why = "no living latent is read as shared or as exclusive"
+    return [Number(NORMS, "declared", overlap, why)]

@@ -26,9 +26,9 @@ def pooled(seeds: Sequence[SAEParams]) -> tuple[SAEParams, np.ndarray]:
     """
     decoders = [np.asarray(unit_rows(np.asarray(seed.W_dec))) for seed in seeds]
     members = clusters(decoders)
-    members.sort(key=lambda found: (-len(found), -_tightness(decoders, found)))
-    kept = members[: len(decoders[0])]
-    gather = lambda arrays: np.stack([np.mean([arrays[s][j] for s, j in c], 0) for c in kept])
+    members.sort(key=lambda cluster: (-len(cluster), -_tightness(decoders, cluster)))
+    members = members[: len(decoders[0])]
+    gather = lambda arrays: np.stack([np.mean([arrays[s][j] for s, j in c], 0) for c in members])
     rows = gather(decoders)
     weights = SAEParams(
         W_enc=gather([np.asarray(seed.W_enc).T for seed in seeds]).T,
@@ -36,7 +36,7 @@ def pooled(seeds: Sequence[SAEParams]) -> tuple[SAEParams, np.ndarray]:
         W_dec=np.asarray(unit_rows(rows)),
         b_dec=np.mean([np.asarray(seed.b_dec) for seed in seeds], 0),
     )
-    return weights, np.array([len(found) for found in kept])
+    return weights, np.array([len(cluster) for cluster in members])
 
 
 def clusters(decoders: Sequence[np.ndarray]) -> list[list[tuple[int, int]]]:
@@ -48,11 +48,11 @@ def clusters(decoders: Sequence[np.ndarray]) -> list[list[tuple[int, int]]]:
         for a, b in itertools.combinations(range(len(decoders)), 2)
     }
     groups = matching.match_many(pairwise, [len(rows) for rows in decoders])
-    found: dict[object, list[tuple[int, int]]] = {}
+    by_group: dict[object, list[tuple[int, int]]] = {}
     for s, of_seed in enumerate(groups):
         for j, group in enumerate(of_seed.tolist()):
-            found.setdefault(group if group >= 0 else (s, j), []).append((s, j))
-    return list(found.values())
+            by_group.setdefault(group if group >= 0 else (s, j), []).append((s, j))
+    return list(by_group.values())
 
 
 def _tightness(decoders: Sequence[np.ndarray], members: Sequence[tuple[int, int]]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from synthsae_jax import saes
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite.context import Context, Trained
-from synthsae_jax.suite.joint import calls, relative
+from synthsae_jax.suite.joint import calls, implied_overlap, relative
 from synthsae_jax.suite.observation import Number
 from synthsae_jax.suite.reading import Subject
 from synthsae_jax.worlds import join
@@ -55,16 +55,14 @@ def joint_numbers(
 
     `present`: bool [F] of each model. Of living latents that track a feature of both models,
     `false_exclusive` is the share read as of one model; of those that track a feature of one,
-    `false_shared` the share read as shared. `declared` = S / (S + E / 2) with S and E the living
-    latents read as shared and as exclusive: it is |A and B| / |A| where readings are right.
+    `false_shared` the share read as shared. `declared` is the overlap that
+    they imply.
     """
     called = calls(relative(subject))
     features = truth.of(*JOINT_TRUTH)
     tracks = alive & (features >= 0)
     both, one = present[0] & present[1], present[0] ^ present[1]
     of_both, of_one = tracks & both[features], tracks & one[features]
-    n_shared = (alive & called["shared"]).sum()
-    n_exclusive = (alive & called["exclusive"]).sum()
 
     def ratio(metric: str, part: float, whole: float, why: str) -> Number:
         value = float(part) / float(whole) if whole else math.nan
@@ -83,10 +81,10 @@ def joint_numbers(
             of_one.sum(),
             "no living latent tracks a feature of one model alone",
         ),
-        ratio(
+        Number(
+            subject.label,
             "declared",
-            n_shared,
-            n_shared + n_exclusive / 2,
+            implied_overlap(called, alive),
             "no living latent is read as shared or as exclusive",
         ),
         ratio("tracked", tracks.sum(), alive.sum(), "all latents are dead"),

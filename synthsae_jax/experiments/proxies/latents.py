@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,7 @@ from synthsae_jax.experiments.proxies.setting import (
 )
 from synthsae_jax.matching.universality import universality_credence
 from synthsae_jax.numerics import firings, is_alive, unit_rows
+from synthsae_jax.suite.directions import assigned_cosine
 from synthsae_jax.suite.reading import Subject
 
 Csr = sparse.csr_matrix
@@ -87,7 +89,8 @@ def of_saes(group: Sequence[Seen], proxies: Mapping[str, Sequence[np.ndarray]]) 
         known = values[np.isfinite(values)]
         means[name] = float(known.mean()) if known.size else math.nan
     mean = lambda name: float(np.mean([seen.numbers[name] for seen in group]))
-    cosines = [_assigned(a, b) for i, a in enumerate(group) for b in group[i + 1 :]]
+    decoders = [seen.subject.decoder for seen in group]
+    cosines = [assigned_cosine(a, b) for a, b in itertools.combinations(decoders, 2)]
     return {
         **means,
         "pw_mcc": float(np.mean(cosines)),
@@ -125,11 +128,6 @@ def _by_cosine(a: Seen, b: Seen) -> tuple[np.ndarray, np.ndarray]:
     same = np.zeros(len(cosine), bool)
     same[np.asarray(m.row)[np.asarray(m.valid)]] = True
     return np.where(np.isfinite(cosine), cosine, 0).max(1), same
-
-
-def _assigned(a: Seen, b: Seen) -> float:
-    m = matching.solve("assignment", _cosine(a, b))
-    return float(np.asarray(m.score)[np.asarray(m.valid)].mean())
 
 
 def _cycles(r: Mapping[tuple[int, int], np.ndarray], a: int, rest: Sequence[int]) -> np.ndarray:

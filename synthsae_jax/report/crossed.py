@@ -1,4 +1,4 @@
-"""Figures of engineering@1: one number of each method against another, with names at the side."""
+"""One number against another, a dot for each label, with the labels at the side."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def crossed(
     *,
     front: str | None = None,
     diagonal: bool = False,
-    methods: Sequence[str] = (),
+    labels: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
 ) -> canvas.Plot:
-    """A dot per method with intervals both ways; `x` and `y` name the axes.
+    """A dot per label with intervals both ways; `x` and `y` name the axes.
 
-    `records` have "method", "x" and "y", and where known `x_lo`, `x_hi`, `y_lo`, `y_hi`. `front`
+    `records` have "label", "x" and "y", and where known `x_lo`, `x_hi`, `y_lo`, `y_hi`. `front`
     names a column: among records with the same value a dashed line joins the Pareto front, more of
-    both being better. `diagonal` draws the line on which both are equal, and zero lines. `methods`
+    both being better. `diagonal` draws the line on which both are equal, and zero lines. `labels`
     are those of the whole page, so that each has one colour in all of its figures.
     """
-    canvas.need(records, ("method", "x", "y"), "Crossed plot")
-    methods = canvas.distinct([*methods, *(r["method"] for r in records)])
+    canvas.need(records, ("label", "x", "y"), "Crossed plot")
+    labels = canvas.distinct([*labels, *(r["label"] for r in records)])
     with canvas.styled():
         figure = canvas.new_figure(width, max(2.6, 0.17 * len(records) + 1.0))
         axes = figure.subplots()
-        colours, shapes = style.colours(methods), style.markers(methods)
+        colours, shapes = style.colours(labels), style.markers(labels)
         for r in records:
-            _dot(axes, r, colours[r["method"]], shapes[r["method"]])
+            _dot(axes, r, colours[r["label"]], shapes[r["label"]])
         zero = [0.0] if diagonal else []
         axes.set_xlim(*marks.pad_limits([*_values(records, "x"), *zero], None))
         axes.set_ylim(*marks.pad_limits([*_values(records, "y"), *zero], None))
@@ -54,9 +54,9 @@ def crossed(
             axes.text(
                 1.06,
                 r["y"],
-                style.readable(r["method"], names),
+                style.readable(r["label"], names),
                 transform=axes.get_yaxis_transform(),
-                color=style.for_text(colours[r["method"]]),
+                color=style.for_text(colours[r["label"]]),
                 size=6.8,
                 ha="left",
                 va="center",
@@ -68,19 +68,19 @@ def crossed(
         for r, text in zip(records, texts, strict=True):
             # from the dot to its name, which may have had to move
             ends = [r["x"], low + 1.05 * (high - low)], [r["y"], text.get_position()[1]]
-            axes.plot(*ends, color=colours[r["method"]], lw=0.4, alpha=0.6, clip_on=False, zorder=1)
+            axes.plot(*ends, color=colours[r["label"]], lw=0.4, alpha=0.6, clip_on=False, zorder=1)
         axes.set_xlim(low, high)
-    alt = f"{style.readable(y, names)} against {style.readable(x, names)}, a dot per method."
-    return canvas.Plot(figure, canvas.figure_data(records, ("method", "x", "y"), _INTERVALS), alt)
+    alt = f"{style.readable(y, names)} against {style.readable(x, names)}, a dot for each label."
+    return canvas.Plot(figure, canvas.figure_data(records, ("label", "x", "y"), _INTERVALS), alt)
 
 
 def pareto(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The records that no other beats in both "x" and "y", from the least x up."""
-    found: list[Mapping[str, Any]] = []
+    best: list[Mapping[str, Any]] = []
     for r in sorted(records, key=lambda r: (-r["x"], -r["y"])):
-        if not found or r["y"] > found[-1]["y"]:
-            found.append(r)
-    return found[::-1]
+        if not best or r["y"] > best[-1]["y"]:
+            best.append(r)
+    return best[::-1]
 
 
 def _dot(axes: Axes, record: Mapping[str, Any], colour: str, marker: str) -> None:
