@@ -153,7 +153,7 @@ class Process:
         cold: bool = False,
         fault: Fault | None = None,
     ):
-        self.errors_file, self.tell = folder / "stderr", folder / "told.json"
+        self.errors_file, self.tell = folder / "stderr", folder / "outcome.json"
         self.tell.unlink(missing_ok=True)
         self.began, self.status = time.monotonic(), None
         with open(self.errors_file, "wb") as errors:

@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,3 +61,18 @@ def test_what_must_not_happen_is_seen(tmp_path, monkeypatch):
     import time
 
     assert judge(lambda: time.sleep(5), 0).kind == "slow"
+
+
+@pytest.mark.slow
+def test_the_script_counts_every_input_and_goes_on_where_it_was_stopped(tmp_path):
+    script = Path(__file__).parents[2] / "scripts" / "fuzz_inputs"
+    out = tmp_path / "fuzz.json"
+    words = ["--only", "rows", "--only", "codes .npy", "--home", str(tmp_path), "--out", str(out)]
+    for number in (30, 120):
+        command = [sys.executable, str(script), *words, "--per-loader", str(number)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        result = json.loads(out.read_text())
+        assert result["inputs"] == 2 * number
+        assert result["whole"]
+        assert set(result["came_to"]) == {"read", "refused"}

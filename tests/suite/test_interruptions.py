@@ -73,3 +73,25 @@ def test_ctrl_c_while_modules_are_imported_is_heard(moment, tmp_path):
         assert errors.splitlines()[-1] == "synthsae: interrupted."
         assert "Traceback" not in errors
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_the_script_of_many_interruptions_goes_on_where_it_was_stopped(tmp_path):
+    script = Path(__file__).parents[2] / "scripts" / "try_interruptions"
+    command = [
+        sys.executable,
+        str(script),
+        "--commands",
+        "run toy",
+        "--home",
+        str(tmp_path / "home"),
+    ]
+    for signals, faults in ((2, 1), (4, 3)):
+        out = tmp_path / f"{signals}.json"
+        more = ["--signals", str(signals), "--operations", str(faults), "--out", str(out)]
+        done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        content = json.loads(out.read_text())
+        assert (content["signals"], content["faults"]) == (signals, faults)
+        assert content["finished"] >= faults
+        assert content["problems"] == []
