@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,6 +52,7 @@ def read_sides(
     acts: Sequence[PathLike],
     codes: Sequence[PathLike],
     weights_only: bool,
+    same_space: str,
     report: Reporter,
 ) -> list[Side]:
     """The SAEs with their codes on paired tokens; what does not fit together is a `ConfigError`."""
@@ -64,6 +66,10 @@ def read_sides(
     _check_files(len(paths), [Path(p) for p in acts], [Path(p) for p in codes])
     loaded = [load_sae(path) for path in paths]
     sides = [Side(name, sae) for name, sae in zip(_names(paths), loaded)]
+    # before the work on the first pair, whichever pair it is
+    for a, b in itertools.combinations(sides, 2):
+        one_space, why = space(a, b, same_space)
+        require(one_space or not weights_only, f"Nothing to match {a.name} and {b.name} by: {why}.")
     if weights_only:
         return sides
     if codes:
@@ -89,6 +95,25 @@ def read_sides(
         matrix = _encoded(path, arrays[path], side.loaded)
         encoded.append(dataclasses.replace(side, codes=matrix, acts=arrays[path], read=path))
     return encoded
+
+
+def space(a: Side, b: Side, declared: str) -> tuple[bool, str]:
+    """Are the directions of two SAEs compared as they stand, and why."""
+    widths = a.loaded.d_in, b.loaded.d_in
+    if widths[0] != widths[1]:
+        why = f"they read {widths[0]} and {widths[1]} dimensions"
+        require(
+            declared != "yes", f"{a.name} and {b.name} cannot share an activation space: {why}."
+        )
+        return False, why
+    if declared != "auto":
+        return declared == "yes", "declared"
+    if a.acts is not None and b.acts is not None:
+        if a.read == b.read:
+            return True, "they read the same file of activations"
+    elif a.codes is None:
+        return True, "taken for granted from weights alone"
+    return False, "one activation space is not declared (same_space)"
 
 
 def _check_files(n: int, acts: list[Path], codes: list[Path]) -> None:

@@ -15,7 +15,7 @@ from synthsae_jax.match import credence as match_credence
 from synthsae_jax.match import evidence as match_evidence
 from synthsae_jax.match import many as match_many
 from synthsae_jax.match import protocols as match_protocols
-from synthsae_jax.match.inputs import PathLike, Side, read_sides
+from synthsae_jax.match.inputs import PathLike, Side, read_sides, space
 from synthsae_jax.match.record import SCHEMA, Record, plain
 from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import is_alive
@@ -68,7 +68,7 @@ def match_saes(
     names = _protocols(protocols)
     _check(draws, seed, prior, threshold, same_space)
     with progress("match", quiet) as report:
-        sides = read_sides(saes, acts, codes, weights_only, _part(report, 0.0, 0.2))
+        sides = read_sides(saes, acts, codes, weights_only, same_space, _part(report, 0.0, 0.2))
         model = match_credence.load_model()
         pairs, views, pairwise = [], {}, {}
         index = list(itertools.combinations(range(len(sides)), 2))
@@ -152,7 +152,6 @@ def _pair(
     if a.codes is not None and b.codes is not None:
         evidence = match_evidence.of_codes(a.codes, b.codes)
     else:
-        require(one_space, f"Nothing to match {a.name} and {b.name} by: {why}.")
         evidence = match_evidence.of_rows("decoder_cosine", a.loaded.decoder, b.loaded.decoder)
     matched = match_evidence.matched(evidence)
     best_a, best_b = match_credence.best_partners(model, evidence, a, b, prior)
@@ -200,25 +199,6 @@ def _pair(
     }
     both = {index: best_a.pair_credence, index[::-1]: best_b.pair_credence}
     return {"record": record, "views": both, "matching": matched}
-
-
-def space(a: Side, b: Side, declared: str) -> tuple[bool, str]:
-    """Are the directions of two SAEs compared as they stand, and why."""
-    widths = a.loaded.d_in, b.loaded.d_in
-    if widths[0] != widths[1]:
-        why = f"they read {widths[0]} and {widths[1]} dimensions"
-        require(
-            declared != "yes", f"{a.name} and {b.name} cannot share an activation space: {why}."
-        )
-        return False, why
-    if declared != "auto":
-        return declared == "yes", "declared"
-    if a.acts is not None and b.acts is not None:
-        if a.read == b.read:
-            return True, "they read the same file of activations"
-    elif a.codes is None:
-        return True, "taken for granted from weights alone"
-    return False, "one activation space is not declared (same_space)"
 
 
 def _joint(a: Side, b: Side, row: np.ndarray, col: np.ndarray) -> np.ndarray | None:

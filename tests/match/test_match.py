@@ -341,6 +341,12 @@ WRONG = {
         {"weights_only": True, "same_space": "yes"},
         "cannot share an activation space",
     ),
+    "two spaces behind one": (["a", "b", "narrow"], {"weights_only": True}, "a.* and narrow.* by"),
+    "weights that share no space": (
+        ["a", "b"],
+        {"weights_only": True, "same_space": "no"},
+        "Nothing to match a and b by: declared",
+    ),
     "activations in a table": (["a", "b"], {"acts": ["x.csv"]}, "are read from an .npy file"),
     "activations of tensors": (["a", "b"], {"acts": ["x.safetensors"]}, "from an .npy file"),
     "activations of a table's name": (["a", "b"], {"acts": ["csv.npy"]}, "is no .npy file"),
@@ -356,7 +362,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_input_is_told_in_one_line(case, place):
+def test_wrong_input_is_told_in_one_line_before_the_work(case, place, capsys):
     if not (place / "short.npy").exists():
         np.save(place / "short.npy", np.zeros((10, D), np.float32))
         np.save(place / "wide.npy", np.zeros((N, 17), np.float32))
@@ -371,8 +377,11 @@ def test_wrong_input_is_told_in_one_line(case, place):
     at = lambda n: place / n if (place / n).exists() or n == "d" else place / f"{n}.npz"
     files = {k: [place / n for n in v] for k, v in options.items() if k in ("acts", "codes")}
     with pytest.raises(ConfigError, match=said) as error:
-        match.match_saes([at(n) for n in names], **{**options, **files})
+        match.match_saes([at(n) for n in names], quiet=False, **{**options, **files})
     assert "\n" not in str(error.value)
+    # activations are read in blocks, so that what is in them comes after the first progress
+    late = ["match:   0 %  codes of a"] if case == "activations that are not" else []
+    assert capsys.readouterr().err.splitlines() == late
 
 
 # --- the page -------------------------------------------------------------------------------
