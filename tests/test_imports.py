@@ -36,7 +36,6 @@ RECORDS = {"suite.base", "suite.claims", "suite.quantity"}
 # its experiment's folder. The list is held to be exact, so it can only shrink.
 PAGES = {
     "report.overfitting_page",
-    "report.realism_page",
 }
 GROUND = {
     "directions",

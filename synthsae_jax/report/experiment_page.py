@@ -50,15 +50,6 @@ def verdict_section(rows: Sequence[Row]) -> page.Section:
     return page.Section("Verdicts", VERDICTS, (tables.plain(records),))
 
 
-def over_worlds(by_world: Mapping[Any, float], **columns: Any) -> list[dict[str, Any]]:
-    """One record for a figure, the mean over worlds with its interval; none where undefined."""
-    found = mean_interval(list(by_world.values()))
-    if not found.n:
-        return []
-    ends = {"estimate": found.estimate, "lo": found.lo, "hi": found.hi}
-    return [{**columns, **ends, "points": found.points}]
-
-
 def with_interval(by_world: Mapping[Any, float], digits: int = 2) -> str:
     """A mean over worlds with its interval, in print; empty where undefined."""
     found = mean_interval(list(by_world.values()))

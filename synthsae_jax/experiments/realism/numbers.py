@@ -11,11 +11,21 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.matching import seed_assignments
-from synthsae_jax.numerics import is_alive
+from synthsae_jax.numerics import host_unit_rows, is_alive
 
 SAME = 0.7  # of cosines
 _BINS = 20  # of matched cosines, from 0 to 1
 _FIFTHS = 5
+_FEW_FIRE = f"fewer than {_FIFTHS} latents fire"
+# why a number of seeds may be undefined
+WHY = {
+    "shared": "an SAE without an encoder of its own",
+    "cycles": "fewer than three seeds",
+    "agreed": "fewer than three seeds",
+    "closed": "no latent's assignments agree on all edges between three seeds",
+    "pw_mcc_rarest": _FEW_FIRE,
+    "pw_mcc_commonest": _FEW_FIRE,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +45,8 @@ def assigned(a: np.ndarray, b: np.ndarray) -> Assigned:
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosines of rows, float64 [p, q]."""
-    unit = lambda m: m / np.maximum(np.linalg.norm(m, axis=1, keepdims=True), 1e-12)
-    return unit(np.asarray(a, np.float64)) @ unit(np.asarray(b, np.float64)).T
+    a, b = (host_unit_rows(np.asarray(rows, np.float64)) for rows in (a, b))
+    return a @ b.T
 
 
 def pair_numbers(
@@ -54,7 +64,7 @@ def pair_numbers(
         one, other = encoders[i], encoders[j]
         if one is not None and other is not None:
             shared.append(_shared(decoder, assigned(one, other)).mean())
-    average = lambda found: float(np.mean(found)) if found else math.nan
+    average = lambda values: float(np.mean(values)) if values else math.nan
     return {"shared": average(shared), "pw_mcc": average(mean)}
 
 
@@ -68,29 +78,30 @@ def seed_numbers(
     the first seed's latents, by fifths of those that fire. `valley`: see there.
     """
     n, width = len(decoders), len(decoders[0])
-    found: dict[str, dict[tuple[int, int], Assigned]] = {"decoder": {}, "encoder": {}}
+    by_decoder: dict[tuple[int, int], Assigned] = {}
+    by_encoder: dict[tuple[int, int], Assigned] = {}
+    shared: list[float] = []
     again = np.zeros((n, width), bool)
     for i, j in itertools.combinations(range(n), 2):
-        decoder = found["decoder"][i, j] = assigned(decoders[i], decoders[j])
-        encoder = found["encoder"][i, j] = assigned(encoders[i], encoders[j])
+        decoder = by_decoder[i, j] = assigned(decoders[i], decoders[j])
+        encoder = by_encoder[i, j] = assigned(encoders[i], encoders[j])
         same = _shared(decoder, encoder)
+        shared.append(same.mean())
         again[i] |= same
         again[j, decoder.to[same]] = True
-    maps = [{pair: v.to for pair, v in found[kind].items()} for kind in seed_assignments.KINDS]
+    maps = [{pair: v.to for pair, v in of.items()} for of in (by_decoder, by_encoder)]
     data = seed_assignments.Assignments(tuple(range(n)), width, *maps)
     three = seed_assignments.agreed_cycles(data)
-    from_first = np.mean([v.cosine for (i, _), v in found["decoder"].items() if i == 0], 0)
+    from_first = np.mean([v.cosine for (i, _), v in by_decoder.items() if i == 0], 0)
     return {
-        "shared": float(
-            np.mean([_shared(v, found["encoder"][p]).mean() for p, v in found["decoder"].items()])
-        ),
-        "pw_mcc": float(np.mean([v.cosine.mean() for v in found["decoder"].values()])),
+        "shared": float(np.mean(shared)),
+        "pw_mcc": float(np.mean([v.cosine.mean() for v in by_decoder.values()])),
         "never_matched": float(1 - again.mean()),
         "agreement": _mean(seed_assignments.agreement(data)),
         "cycles": _mean(seed_assignments.cycles(data)),
         "agreed": _mean(three["agreed"]),
         "closed": _mean(three["closed"]),
-        "valley": valley(np.concatenate([v.cosine for v in found["decoder"].values()])),
+        "valley": valley(np.concatenate([v.cosine for v in by_decoder.values()])),
         **_by_rate(from_first, fired),
     }
 

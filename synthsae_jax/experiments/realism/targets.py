@@ -26,6 +26,9 @@ SANITY = "arXiv 2602.14111"
 CODES = "OpenReview JiyytGKbA9"
 STITCHING = "arXiv 2502.04878"
 
+# variants of rows: SAEs that are held against the usual ones
+TWICE_K, WIDE, EARLY = "twice k", "twice the width", "an eighth of the training"
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -96,9 +99,9 @@ TARGETS = (
     _level("agreed on all edges", 0.60, SEEDS_FILES, "agreed", "topk"),
     _level("of those, cycles close", 0.78, SEEDS_FILES, "closed", "topk"),
     Target("two modes of cosine", "yes", 0.1, math.inf, SEEDS, "valley", "topk"),
-    _sign("wider shares less", "yes", SEEDS, "shared_lost", "twice the width"),
-    _sign("larger k shares less", "yes", SEEDS, "shared_lost", "twice k"),
-    _sign("longer shares more", "yes", SEEDS, "shared_lost", "an eighth of the training"),
+    _sign("wider shares less", "yes", SEEDS, "shared_lost", WIDE),
+    _sign("larger k shares less", "yes", SEEDS, "shared_lost", TWICE_K),
+    _sign("longer shares more", "yes", SEEDS, "shared_lost", EARLY),
     _range("mean best correlation", 0.28, 0.77, SPACES, "mean_best_r"),
     _range("pairs kept by filters", 0.10, 0.30, SPACES, "kept"),
     _range("rank-1 SVCCA", 0.01, 0.68, SPACES, "svcca_rank1"),
@@ -109,7 +112,7 @@ TARGETS = (
     _level("features recovered", 0.09, SANITY, "recovered", "topk"),
     _level("support under another encoder", 0.43, CODES, "support_jaccard", "pursuit"),
     Target("linear map of those codes", "above 0.88", 0.88, 1.0, CODES, "linear_r2", "pursuit"),
-    _level("novel latents of a wider SAE", 0.35, STITCHING, "novel", "twice the width"),
+    _level("novel latents of a wider SAE", 0.35, STITCHING, "novel", WIDE),
 )
 
 # published numbers that no row answers, and why
