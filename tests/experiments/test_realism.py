@@ -265,6 +265,9 @@ def test_the_page_says_what_was_planted():
     assert lost in [row[0] for row in unreached.rows]
     # half of the judged numbers but the EV, which TopK has as published, and one that was fitted
     assert len(unreached.rows) == 7
+    # the nearest of those that have a value, however far
+    (of_lost,) = (row for row in unreached.rows if row[0] == lost)
+    assert "undefined" not in of_lost[2]
     printed = made.sections[titles.index("The numbers")].tables[0]
     assert [row[0] for row in printed.rows] == [t.name for t in TARGETS]
 

@@ -154,7 +154,7 @@ def _unreached(reader: Reader) -> tables.Table | None:
         means = _means(reader, target, fits)
         if not fits or any(map(target.agrees, means.values())):
             continue
-        at = min(means, key=lambda at, t=target, of=means: t.distance(of[at]))
+        at = min(means, key=lambda at, t=target, of=means: t.outside(of[at]))
         lines[target.name] = [target.published, _estimate(reader, target, at), in_words(at)]
     return table_of("number", ("published", "nearest", "at"), lines, "Reached by no setting")
 

@@ -48,15 +48,17 @@ class Target:
     tolerance: float = 0.0
     across: bool = False  # between models: depends on what the second one shares
 
+    def outside(self, value: float) -> float:
+        """How far outside of what was published; infinite for an undefined value."""
+        return math.inf if math.isnan(value) else max(self.lo - value, value - self.hi, 0.0)
+
     def distance(self, value: float) -> float:
-        """How far outside, in tolerances of a level, at most `WORST`; an undefined value is that.
+        """`outside` in tolerances of a level, at most `WORST`.
 
         What the target's own tolerance allows counts too: between two settings that agree the
         nearer one fits better.
         """
-        if math.isnan(value):
-            return WORST
-        return min(max(self.lo - value, value - self.hi, 0.0) / TOLERANCE, WORST)
+        return min(self.outside(value) / TOLERANCE, WORST)
 
     def agrees(self, value: float) -> bool:
         """Is it what was published? An undefined value is not."""
