@@ -341,7 +341,7 @@ def test_an_sae_of_another_sparsity_is_no_comparison():
 
 @pytest.mark.slow
 def test_a_setting_with_verdicts_keeps_the_contract():
-    small = dataclasses.replace(SCALES["small"], arms=(AS_PUBLISHED,), n_seeds=3)
+    small = dataclasses.replace(SCALES["small"], arms=(AS_PUBLISHED,), n_seeds=4)
     design = dataclasses.replace(DESIGN, scales={**SCALES, "small": small})
     contexts = contract.smallest(design, scale="small", steps=40)
     assert contract.faults_of(design, contexts) == []
