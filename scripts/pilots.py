@@ -19,7 +19,7 @@ import numpy as np
 from synthsae_jax import keys, matching, metrics, saes, similarity, worlds
 from synthsae_jax.matching import PairCounts
 from synthsae_jax.suite.family_truth import SETTINGS, every_truth
-from synthsae_jax.suite.study import Subject, read_latents, subjects
+from synthsae_jax.suite.reading import Subject, read_latents, subjects
 from synthsae_jax.training import TrainConfig, train
 from synthsae_jax.worlds import InstanceConfig, World, WorldConfig
 from synthsae_jax.worlds import family as families

@@ -32,9 +32,6 @@ FLOORS = (
 )
 # what drawing may know of the engine: a benchmark's claims, and who is registered
 RECORDS = {"suite.base", "suite.claims", "suite.quantity"}
-# Pages that still stand in the drawing kit and read what their experiment defines: each moves into
-# its experiment's folder. The list is held to be exact, so it can only shrink.
-PAGES: set[str] = set()
 GROUND = {
     "directions",
     "errors",
@@ -122,14 +119,7 @@ def test_every_module_has_a_place_in_the_house():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_downwards(name):
-    wrong = wrong_imports(name)
-    if name in PAGES:
-        wrong = {other for other in wrong if room(other) not in ("experiments", "suite")}
-    assert wrong == set()
-
-
-def test_no_page_is_excused_that_need_not_be():
-    assert {name for name in PAGES if not (name in MODULES and wrong_imports(name))} == set()
+    assert wrong_imports(name) == set()
 
 
 def test_the_list_names_the_folders_that_there_are():
