@@ -13,7 +13,6 @@ import numpy as np
 from synthsae_jax import matching, metrics, saes
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.numerics import firings, is_alive
-from synthsae_jax.suite.directions import assigned_cosine
 from synthsae_jax.suite.joint import calls, implied_overlap, relative
 from synthsae_jax.suite.observation import Number
 from synthsae_jax.suite.pair import TRUTH, Pair
@@ -66,8 +65,8 @@ def apparent_numbers(pair: Pair, seed: int = 0) -> list[Number]:
     random = [rng.normal(size=rows.shape) for rows in (a, b)]
     nearest = mutual_nearest(a, b, pair.a.alive, pair.b.alive)
     return [
-        Number(PW_MCC, "score", assigned_cosine(a, b, absolute=True)),
-        Number(CHANCE, "score", assigned_cosine(*random, absolute=True)),
+        Number(PW_MCC, "score", metrics.mcc(a, b), "a decoder is not finite"),
+        Number(CHANCE, "score", metrics.mcc(*random)),
         Number(NEAREST, "score", nearest, _SIDE_DEAD),
         Number(CODES, "score", code_correlation(pair), _SIDE_DEAD),
     ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax import matching
+from synthsae_jax import matching, metrics
 from synthsae_jax.experiments.proxies.setting import (
     CORRELATION,
     CREDENCE,
@@ -22,7 +22,6 @@ from synthsae_jax.experiments.proxies.setting import (
 )
 from synthsae_jax.matching.universality import universality_credence
 from synthsae_jax.numerics import firings, is_alive, unit_rows
-from synthsae_jax.suite.directions import assigned_cosine
 from synthsae_jax.suite.reading import Subject
 
 Csr = sparse.csr_matrix
@@ -90,7 +89,7 @@ def of_saes(group: Sequence[Seen], proxies: Mapping[str, Sequence[np.ndarray]]) 
         means[name] = float(known.mean()) if known.size else math.nan
     mean = lambda name: float(np.mean([seen.numbers[name] for seen in group]))
     decoders = [seen.subject.decoder for seen in group]
-    cosines = [assigned_cosine(a, b) for a, b in itertools.combinations(decoders, 2)]
+    cosines = [metrics.mcc(a, b, signed=True) for a, b in itertools.combinations(decoders, 2)]
     return {
         **means,
         "pw_mcc": float(np.mean(cosines)),
