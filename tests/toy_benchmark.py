@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.suite import run_folder
 from synthsae_jax.suite.base import Benchmark, Cell
 from synthsae_jax.suite.claims import Claim
+from synthsae_jax.suite.quantity import number
 
 CANARIES = {"codes": [1.0, 2.0]}
-CLAIM = Claim("T1", "Ones.", "the value", lambda rows: {r["instance"]: r["value"] for r in rows},
-              0.5, 0.1, "zeros")  # fmt: skip
+VALUE = dataclasses.replace(number("f1", title="the value"), units=("instance",))
+CLAIM = Claim("T1", "Ones.", VALUE, 0.5, 0.1, "zeros")
 NAMES = ("first", "a/b", "a b", "last")  # not all are file names
 
 

@@ -141,6 +141,4 @@ def _interval(record: Mapping[str, Any]) -> str:
 
 def _rests(record: Mapping[str, Any]) -> str:
     worlds = f"{record['n']} world{'' if record['n'] == 1 else 's'}"
-    if "observations" not in record:
-        return worlds
     return f"{record['defined']} of {record['observations']} observations, {worlds}"

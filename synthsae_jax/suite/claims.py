@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ class Claim:
 
     name: str  # "H1a"
     statement: str  # one sentence, as a person would say it
-    quantity: Quantity | str  # (text: what `estimate` gives, for experiments without quantities)
-    estimate: Callable[[Sequence[Row]], Mapping[Hashable, float]] | None = None
+    quantity: Quantity
     smallest_effect: float = 0.0  # its sign is the direction
     margin: float = 0.0
     changes: str = ""  # what would change the verdict
@@ -39,28 +38,8 @@ class Claim:
         """What is hashed with the benchmark, so that it can't be moved once data are seen."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         # a function has no stable text; what it gives is said in words
-        del fields["estimate"]
-        if isinstance(self.quantity, Quantity):
-            needs = [dataclasses.asdict(need) for need in self.quantity.needs]
-            fields["quantity"] = {"title": self.quantity.title, "needs": needs}
-        return fields
-
-    def quantities(self) -> tuple[Quantity, ...]:
-        """What it reads."""
-        return (self.quantity,) if isinstance(self.quantity, Quantity) else ()
-
-    @property
-    def said(self) -> str:
-        """What the number is, in words."""
-        return self.quantity.title if isinstance(self.quantity, Quantity) else self.quantity
-
-    def by_unit(self, rows: Observed) -> tuple[Mapping[Hashable, float], Estimate | None]:
-        """One value per unit, and where it comes from a quantity the whole estimate."""
-        if isinstance(self.quantity, Quantity):
-            estimate = rows.estimate(self.quantity)
-            return estimate.by_unit, estimate
-        assert self.estimate is not None
-        return self.estimate(rows.rows), None
+        needs = [dataclasses.asdict(need) for need in self.quantity.needs]
+        return {**fields, "quantity": {"title": self.quantity.title, "needs": needs}}
 
 
 def judge(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -70,12 +49,12 @@ def judge(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
     where nothing is decided. `detectable` is the difference from 0 that so many units would find
     four times out of five.
     """
-    intervals: dict[str, stats.Interval] = {}
-    estimates: dict[str, Estimate | None] = {}
     observed = Observed(rows)
-    for claim in claims:
-        by_unit, estimates[claim.name] = claim.by_unit(observed)
-        intervals[claim.name] = stats.nested_interval(list(by_unit.values()), list(by_unit))
+    estimates = {claim.name: observed.estimate(claim.quantity) for claim in claims}
+    intervals = {
+        name: stats.nested_interval(list(estimate.by_unit.values()), list(estimate.by_unit))
+        for name, estimate in estimates.items()
+    }
     decided: dict[str, str] = {}
     for family in dict.fromkeys(claim.family for claim in claims):
         members = {c.name: c for c in claims if c.family == family}
@@ -103,16 +82,9 @@ def write_verdicts(
 
 
 def _record(
-    claim: Claim, interval: stats.Interval, decided: str, estimate: Estimate | None
+    claim: Claim, interval: stats.Interval, decided: str, estimate: Estimate
 ) -> dict[str, Any]:
     number = lambda v: None if v is None or not math.isfinite(v) else float(v)
-    rests = {}
-    if estimate is not None:
-        rests = {
-            "defined": estimate.defined,
-            "observations": estimate.total,
-            "reason": estimate.reason,
-        }
     return {
         "hypothesis": claim.name,
         "statement": claim.statement,
@@ -123,12 +95,14 @@ def _record(
         "n": interval.n,
         "method": interval.method,
         "points": [float(p) for p in interval.points],
-        "quantity": claim.said,
+        "quantity": claim.quantity.title,
         "claim": claim.kind,
         "smallest_effect": claim.smallest_effect,
         "margin": claim.margin,
         "family": claim.family,
         "detectable": number(stats.detectable_effect(interval)),
         "would_change": claim.changes,
-        **rests,
+        "defined": estimate.defined,
+        "observations": estimate.total,
+        "reason": estimate.reason,
     }

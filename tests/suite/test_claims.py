@@ -6,20 +6,31 @@ import numpy as np
 import pytest
 
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.io.rows import make_row
 from synthsae_jax.suite.claims import Claim, judge, write_verdicts
+from synthsae_jax.suite.quantity import number
 
 
-def claim(values, name="H", smallest=0.3, margin=0.1, **more):
-    return Claim(
-        name,
-        "A sentence.",
-        "a mean",
-        lambda rows: dict(enumerate(values)),
-        smallest,
-        margin,
-        "more worlds",
-        **more,
-    )
+def claim(name="H", smallest=0.3, margin=0.1, **more):
+    quantity = number("f1", title="a mean")
+    return Claim(name, "A sentence.", quantity, smallest, margin, "more worlds", **more)
+
+
+def rows_of(values):
+    """A row for each of some worlds."""
+    return [
+        make_row(
+            benchmark="toy@1",
+            run_id="a",
+            step=1,
+            world_seed=world,
+            metric="f1",
+            value=None if np.isnan(value) else value,
+            status="undefined" if np.isnan(value) else "ok",
+            reason="all latents are dead" if np.isnan(value) else None,
+        )
+        for world, value in enumerate(values)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +44,7 @@ def claim(values, name="H", smallest=0.3, margin=0.1, **more):
     ],
 )
 def test_verdicts_follow_the_interval(values, expected):
-    (found,) = judge([claim(values)], [])
+    (found,) = judge([claim()], rows_of(values))
     assert found["verdict"] == expected
     assert (found["lo"] is None) == (np.isfinite(values).sum() < 5)
 
@@ -41,23 +52,25 @@ def test_verdicts_follow_the_interval(values, expected):
 def test_holm_acts_within_a_family():
     # alone each is just decided; eight alike are not
     values = np.array([0.30, 0.31, 0.33, 0.36, 0.40]) + 0.02
-    (alone,) = judge([claim(values)], [])
-    many = judge([claim(values, f"H{i}") for i in range(8)], [])
-    apart = judge([claim(values, f"H{i}", family=f"F{i}") for i in range(8)], [])
+    rows = rows_of(values)
+    (alone,) = judge([claim()], rows)
+    many = judge([claim(f"H{i}") for i in range(8)], rows)
+    apart = judge([claim(f"H{i}", family=f"F{i}") for i in range(8)], rows)
     assert {record["verdict"] for record in apart} == {alone["verdict"]} == {"supported"}
     assert {record["verdict"] for record in many} == {"undecided"}
 
 
 def test_verdicts_are_written_as_plain_json(tmp_path):
-    found = judge([claim([np.nan, 0.5])], [])
+    found = judge([claim()], rows_of([np.nan, 0.5]))
     path = write_verdicts(tmp_path, "validity@1", True, found)
     (record,) = json.loads(path.read_text())
     assert record["hypothesis"] == "H"
     assert record["pilot"] is True
     assert record["would_change"] == "more worlds"
     assert record["lo"] is None
+    assert (record["defined"], record["observations"]) == (1, 2)
 
 
 def test_a_claim_without_room_between_its_numbers_is_refused():
     with pytest.raises(ConfigError, match="margin"):
-        claim([1.0], smallest=0.1, margin=0.2)
+        claim(smallest=0.1, margin=0.2)
