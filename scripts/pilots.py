@@ -17,9 +17,8 @@ import jax
 import numpy as np
 
 from synthsae_jax import keys, matching, metrics, saes, similarity, worlds
-from synthsae_jax.matching import PairCounts
-from synthsae_jax.suite.family_truth import SETTINGS, every_truth
-from synthsae_jax.suite.reading import Subject, read_latents, subjects
+from synthsae_jax.matching import PairCounts, TruthSweep
+from synthsae_jax.suite.reading import Subject, read_latents, read_truth, subjects
 from synthsae_jax.training import TrainConfig, train
 from synthsae_jax.worlds import InstanceConfig, World, WorldConfig
 from synthsae_jax.worlds import family as families
@@ -64,12 +63,12 @@ class PilotPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Pilot:
-    """Trained SAEs by name, and their truth maps int [truths, L] in order of `SETTINGS`."""
+    """Trained SAEs by name, and which features their latents track under every truth."""
 
     plan: PilotPlan
     registry: World
     saes: Mapping[str, Subject]
-    truth: Mapping[str, np.ndarray]
+    truth: Mapping[str, TruthSweep]
     explained_variance: Mapping[str, float]
     l0: Mapping[str, float]
 
@@ -81,11 +80,12 @@ class PilotPair:
     row: np.ndarray
     col: np.ndarray
     declared: float  # share of the smaller side's living latents
-    reports: tuple[Mapping[str, float], ...]  # under each truth of `SETTINGS`
+    truths: tuple[tuple[str, float], ...]  # method and threshold, the default first
+    reports: tuple[Mapping[str, float], ...]  # under each of them
 
     def over_thresholds(self, method: str, quantity: str) -> list[float]:
         """A quantity of the reports under one truth method, at its thresholds."""
-        named = zip(SETTINGS[1:], self.reports[1:])
+        named = zip(self.truths, self.reports, strict=True)
         return [report[quantity] for (name, _), report in named if name == method]
 
 
@@ -119,8 +119,7 @@ def run_pilot(plan: PilotPlan, told: Callable[[str], None] = lambda what: None) 
     named[BAD] = subjects("standard", dense, family.instances[:1])[0][0]
     told("truth")
     registry = family.registry("factors")
-    listed = every_truth([[s] for s in named.values()], registry, plan.n_truth, plan.seed)
-    truth = {name: listed[:, i, 0] for i, name in enumerate(named)}
+    truth = {n: read_truth(s, registry, plan.n_truth, plan.seed) for n, s in named.items()}
     quality = {n: _quality(s, registry, plan.seed) for n, s in named.items()}
     ev, l0 = ({n: q[i] for n, q in quality.items()} for i in range(2))
     return Pilot(plan, registry, named, truth, ev, l0)
@@ -148,10 +147,11 @@ def match_pair(
     valid = np.asarray(found.valid)
     reports = tuple(
         matching.match_report(found, of_a, of_b, *alive)
-        for of_a, of_b in zip(pilot.truth[a], pilot.truth[b])
+        for of_a, of_b in zip(pilot.truth[a].maps, pilot.truth[b].maps, strict=True)
     )
     row, col = np.asarray(found.row)[valid], np.asarray(found.col)[valid]
-    return PilotPair(row, col, valid.sum() / min(alive[0].sum(), alive[1].sum()), reports)
+    declared = valid.sum() / min(alive[0].sum(), alive[1].sum())
+    return PilotPair(row, col, declared, pilot.truth[a].settings, reports)
 
 
 def relations(

@@ -26,7 +26,6 @@ from synthsae_jax.io.numpy_files import NPZ
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.seeds import run_seed
-from synthsae_jax.suite.sharing import maps_of_runs
 from synthsae_jax.training import train
 from synthsae_jax.worlds import see, stack
 from synthsae_jax.worlds.family import Family, init_family
@@ -90,7 +89,7 @@ def make_cell(place: Place) -> CellData:
     registry = family.registry("factors")
     counts = pairs.truth_counts(reconstruct, registry, instances, runs, N_TRUTH, seed % 2**20)
     maps = [
-        maps_of_runs(method, params.W_dec, counts, bare(instances), cosine, f1)
+        pairs.truth_maps(method, params.W_dec, counts, bare(instances), cosine, f1)
         for method, cosine, f1 in TRUTHS
     ]
     ends = [0, ZERO_MEMBER]

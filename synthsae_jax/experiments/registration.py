@@ -13,8 +13,13 @@ def register(design: Design) -> Design:
     From then on `suite.run`, `list`, `describe`, `explain` and `report` know it.
     """
     suite.register(design)
-    name = design.id.split("@")[0]
+    return register_page(design)
+
+
+def register_page(design: Design) -> Design:
+    """Let reports know the page of a design, which need not be a listed benchmark."""
     page = design.page
     if page is not None:
+        name = design.id.split("@")[0]
         pages.register(name)(lambda rows, width: page.contents(rows, width, design.claims))
     return design

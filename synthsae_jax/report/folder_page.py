@@ -30,7 +30,9 @@ class Contents(NamedTuple):
 
 
 # benchmark's name without version -> (rows, width of figures) -> Contents
-pages: Registry[Callable[[Sequence[Mapping[str, Any]], str], Contents]] = Registry("page")
+pages: Registry[Callable[[Sequence[Mapping[str, Any]], str], Contents]] = Registry(
+    "page", package="synthsae_jax.experiments"
+)
 
 
 def contents(folder: manifests.Folder, width: str = "page") -> Contents:

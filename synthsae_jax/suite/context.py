@@ -210,11 +210,15 @@ class Context:
 
 
 def flags(a: Mapping[str, Any], b: Mapping[str, Any], **known: bool) -> dict[str, bool]:
-    """What two runs share, from their columns; `known` settles what the columns can't say."""
+    """What two runs share, from their columns; `known` settles what the columns can't say.
+
+    An SAE that was not trained has no seeds, and shares none.
+    """
+    shares = lambda name: a.get(name) is not None and a[name] == b.get(name)
     same = {
-        "same_instance": a["instance"] == b["instance"],
-        "same_init": a["init_seed"] == b["init_seed"],
-        "same_data": a["data_seed"] == b["data_seed"],
-        "same_dictionary": a["instance"] == b["instance"],
+        "same_instance": shares("instance"),
+        "same_init": shares("init_seed"),
+        "same_data": shares("data_seed"),
+        "same_dictionary": shares("instance"),
     }
     return {**same, **known}

@@ -119,7 +119,7 @@ class Design:
                 world_seed=world_seed(self.id, salt, world),
                 world_index=world,
                 cell=world * len(arms) + i,
-                config=size.train_config(**self.config(size, arm)),
+                config=self.sizes(size, arm).train_config(**self.config(size, arm)),
             )
             for i, arm in enumerate(arms)
             for world in range(size.worlds)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,22 @@ from synthsae_jax.suite.pair import Pair
 from synthsae_jax.suite.reading import Reading, Subject, read, read_truth
 from synthsae_jax.worlds import InstanceConfig, World
 from synthsae_jax.worlds.family import Condition, Family, init_family, plain_view
+
+# (subject, world, tokens, seed) -> which features its latents track
+Truth = Callable[[Subject, World, int, int], TruthSweep]
+
+
+class Members(Protocol):
+    """SAEs on the models of a family, such as `Trained` ones: run r on member i."""
+
+    @property
+    def subjects(self) -> Sequence[Sequence[Subject]]:
+        """`subjects[i][r]`."""
+        ...
+
+    def side(self, i: int, r: int = 0) -> Side:
+        """The same as one side of an observation."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,21 +80,28 @@ def train_family(context: Context, family: Family, name: str, **options: Any) ->
 
 
 def family_pairs(
-    context: Context, family: Family, a: Trained, b: Trained | None = None, first: int = 0
+    context: Context,
+    family: Family,
+    a: Members,
+    b: Members | None = None,
+    first: int = 0,
+    *,
+    seed: int | None = None,
+    truth_of: Truth = read_truth,
 ) -> Iterator[FamilyPair]:
     """A's run r with each B's run r.
 
     `b` holds the SAEs on the Bs where they are others than on A, such as of another width, and
     has all members too. `first` is the family's first member among those trained. Truth comes from
-    a stream of its own, read once per SAE.
+    a stream of its own, read once per SAE by `truth_of`. `seed` of the streams; None: the cell's.
     """
     b = a if b is None else b
-    seed, n = context.number(0), context.n_match
+    seed, n = context.number(0) if seed is None else seed, context.n_match
     plain = family.registry("factors")
 
     @functools.cache
     def truth(i: int, r: int, of_a: bool) -> TruthSweep:
-        return read_truth(_subject(i, r, of_a), plain, n, seed)
+        return truth_of(_subject(i, r, of_a), plain, n, seed)
 
     def _subject(i: int, r: int, of_a: bool) -> Subject:
         return (a if of_a else b).subjects[first + i][r]

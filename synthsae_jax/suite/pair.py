@@ -191,9 +191,11 @@ def protocol_numbers(
         result = run_protocol(name, a, b, key=here, draws=draws, context=context)
         why = result.reasons.get(result.primary, "")
         found.append(_standard(name, "score", result.value, why))
-        if result.matching is not None:
-            report = pair.report(result.matching)
-            found += _reported(name, report)
+        if result.matching is None:
+            none = why or "it names no pairs"
+            found += [_standard(name, m, math.nan, none) for m in REPORTED]
+        else:
+            found += _reported(name, pair.report(result.matching))
         if draws:
             why = result.reasons.get("p", "its nulls say nothing about its own number")
             found.append(_standard(name, "p", result.p(), why))

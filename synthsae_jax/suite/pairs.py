@@ -18,7 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import keys
-from synthsae_jax.matching import CoMoments, PairCounts, TruthCounts, procrustes_from_covariance
+from synthsae_jax.matching import (
+    CoMoments,
+    PairCounts,
+    TruthCounts,
+    procrustes_from_covariance,
+    truth_from_counts,
+)
 from synthsae_jax.numerics import is_alive
 from synthsae_jax.suite.drawn import Recent
 from synthsae_jax.worlds import (
@@ -55,6 +61,26 @@ def truth_counts(
             for key, parents in parent_codes(world, n_samples, seed, "truth")
         ),
     )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def truth_maps(
+    method: str, W_dec: Array, counts: TruthCounts, instances: Instance, cosine: float, f1: float
+) -> Array:
+    """The truth maps int32 [I, R, L] of runs by one method, from their `truth_counts`."""
+
+    def of_run(W_dec, counts, instance):
+        return truth_from_counts(
+            W_dec,
+            counts,
+            instance.dictionary,
+            method,
+            cosine=cosine,
+            f1=f1,
+            present=instance.present,
+        )
+
+    return jax.vmap(jax.vmap(of_run, in_axes=(0, 0, None)))(W_dec, counts, instances)
 
 
 def pair_counts(

@@ -14,7 +14,14 @@ from scipy import sparse
 
 from synthsae_jax import matching
 from synthsae_jax.matching import SideInputs, TruthSweep
-from synthsae_jax.matching.truth_methods import TruthInputs, TruthRule, decide, find_candidates
+from synthsae_jax.matching.truth_methods import (
+    TruthInputs,
+    TruthRule,
+    decide,
+    find_candidates,
+    needed_inputs,
+)
+from synthsae_jax.matching.truth_sweep import THRESHOLDS
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite import pairs
@@ -131,31 +138,44 @@ def read(
     return Reading(subject, read_latents(subject, world, n, seed, "match"), truth)
 
 
-def read_truth(subject: Subject, world: World, n: int, seed: int) -> TruthSweep:
-    """Which features the latents track: by default, then by every method at every threshold."""
+def read_truth(
+    subject: Subject,
+    world: World,
+    n: int,
+    seed: int,
+    methods: Sequence[str] = METHODS,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> TruthSweep:
+    """Which features the latents track: by default, then by each method at each threshold.
+
+    Only evidence that these methods need is read.
+    """
     codes = read_codes(subject.instance, world, n, seed, "truth")
-    inputs = truth_evidence(subject, world, codes, seed)
-    sweep = matching.truth_sweep(inputs, METHODS)
+    inputs = truth_evidence(subject, world, codes, seed, methods)
+    sweep = matching.truth_sweep(inputs, methods, thresholds)
     found = find_candidates(inputs, ("agree",))
     default = np.asarray(decide("agree", found, TruthRule(), inputs))
     return TruthSweep((DEFAULT_TRUTH, *sweep.settings), np.stack([default, *sweep.maps]))
 
 
-def truth_evidence(subject: Subject, world: World, codes: Csr, seed: int) -> TruthInputs:
-    """All that truth methods may look at; `codes [n, F]` are the true ones of the truth stream."""
+def truth_evidence(
+    subject: Subject, world: World, codes: Csr, seed: int, methods: Sequence[str] = METHODS
+) -> TruthInputs:
+    """What these methods look at; `codes [n, F]` are the true ones of the truth stream."""
     instance = subject.instance
+    needed = {name for method in methods for name in needed_inputs(method)}
     latents = read_latents(subject, world, codes.shape[0], seed, "truth")
     counts, with_child = firing_evidence(latents, codes, np.asarray(world.forest.parent))
-    moments, among = code_evidence(latents, codes)
+    more: dict[str, Any] = {"with_child": with_child}
+    if {"moments", "feature_correlation"} & needed:
+        moments, among = code_evidence(latents, codes)
+        more |= {"moments": moments, "feature_correlation": jnp.asarray(among)}
+    if "causal" in needed:
+        more["causal"] = causal_evidence(
+            subject.reconstruct, subject.run, instance, codes, _CAUSAL_TOKENS
+        )
     return matching.truth_inputs(
-        subject.decoder,
-        counts,
-        instance.dictionary,
-        present=instance.present,
-        moments=moments,
-        feature_correlation=jnp.asarray(among),
-        causal=causal_evidence(subject.reconstruct, subject.run, instance, codes, _CAUSAL_TOKENS),
-        with_child=with_child,
+        subject.decoder, counts, instance.dictionary, present=instance.present, **more
     )
 
 

@@ -7,8 +7,12 @@ import pytest
 
 from synthsae_jax import suite
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.experiments import contract, quick, recovery, universality
+from synthsae_jax.experiments import contract, quick, recovery
+from synthsae_jax.experiments.universality import page
+from synthsae_jax.io.rows import make_row
 from synthsae_jax.metrics.baselines import MissingLibrary
+from synthsae_jax.report.blocks import Reader
+from synthsae_jax.suite.quantity import Observed
 
 
 @pytest.fixture(scope="module")
@@ -86,56 +90,101 @@ def test_every_world_has_its_bounds_above_smoke():
 @pytest.fixture(scope="module")
 def oracles():
     """Oracle SAEs on the conditions of the main job: no training, all rules."""
-    size = {**quick.FAMILY_SIZE, "n_match": 16_384}
-    conditions = [c.name for c in quick.CONDITIONS]
-    size |= {"conditions": conditions, "architectures": ()}
-    (cell,) = universality.family_cells("universality@1", size, 5, 0)
-    return cell.compute(lambda share, what: None)
+    size = dataclasses.replace(quick.SCALE, n_match=16_384, arms=("family oracle",))
+    (context,) = dataclasses.replace(quick.DESIGN, scales={"smoke": size}).contexts("smoke", "")
+    return quick.DESIGN.rows(context)
 
 
-def of(rows, condition, metric, rule):
+def of(rows, condition, metric, variant="truth"):
     (value,) = [
         r["value"]
         for r in rows
-        if (r["condition"], r["metric"], r["variant"]) == (condition, metric, rule)
+        if (r["condition"], r["metric"], r["variant"]) == (condition, metric, variant)
     ]
     return value
 
 
+RULES = ("best_correlation_0.1", "decoder_cosine_0.7_raw", "decoder_cosine_0.7_aligned")
+
+
 def test_oracles_on_identical_models_share_everything(oracles):
-    for rule in ("best_correlation_0.1", "decoder_cosine_0.7_raw", "decoder_cosine_0.7_aligned"):
-        assert of(oracles, "identical", "declared_shared", rule) == 1
+    assert of(oracles, "identical", "true_universality") == 1
+    for rule in RULES:
+        assert of(oracles, "identical", "declared", rule) == 1
         assert of(oracles, "identical", "precision", rule) == 1
-        assert of(oracles, "identical", "true_universality", rule) == 1
 
 
 def test_oracles_on_rotated_models_need_alignment(oracles):
-    assert of(oracles, "rotated", "declared_shared", "decoder_cosine_0.7_raw") < 0.05
-    assert of(oracles, "rotated", "declared_shared", "decoder_cosine_0.7_aligned") == 1
+    assert of(oracles, "rotated", "declared", "decoder_cosine_0.7_raw") < 0.05
+    assert of(oracles, "rotated", "declared", "decoder_cosine_0.7_aligned") == 1
     assert of(oracles, "rotated", "precision", "best_correlation_0.1") == 1
 
 
 @pytest.mark.parametrize("condition", ["disjoint_independent", "disjoint_coupled"])
 def test_nothing_is_truly_shared_between_disjoint_models(oracles, condition):
-    for rule in ("best_correlation_0.1", "decoder_cosine_0.7_aligned"):
-        assert of(oracles, condition, "true_universality", rule) == 0
-        assert of(oracles, condition, "features_shared", rule) == 0
+    assert of(oracles, condition, "true_universality") == 0
+    assert of(oracles, condition, "features_shared") == 0
 
 
 def test_coupling_alone_makes_unrelated_features_correlate(oracles):
-    rule = "best_correlation_0.1"
-    coupled = of(oracles, "disjoint_coupled", "declared_shared", rule)
-    assert coupled > of(oracles, "disjoint_independent", "declared_shared", rule) + 0.05
+    coupled, apart = (
+        of(oracles, f"disjoint_{coupling}", "declared", "best_correlation_0.1")
+        for coupling in ("coupled", "independent")
+    )
+    assert coupled > apart + 0.05
+
+
+def test_oracles_share_no_seed_and_are_one_on_each_model(oracles):
+    assert {(r["same_init"], r["same_data"], r["same_instance"]) for r in oracles} == {
+        (False, False, False)
+    }
+    assert len({r["run_id_b"] for r in oracles}) == len(quick.CONDITIONS)
+    same = {r["condition"] for r in oracles if r["same_dictionary"]}
+    assert same == {"identical"}
 
 
 def test_the_main_job_has_two_architectures_three_seeds_and_a_bad_setting():
-    cells = quick.cells("smoke", "")
-    assert {c.name.split("/")[0] for c in cells} == {"artefact", "family"}
-    assert quick.ARTEFACT_SIZE["seeds"] == quick.FAMILY_SIZE["seeds"] == 3
-    assert len(quick.ON_ARTEFACT) >= 2
-    assert any("badly tuned" in label for s in quick.ON_ARTEFACT.values() for label in s)
+    cells = quick.DESIGN.cells("smoke", "")
+    assert [cell.runs for cell in cells] == [6, 3, 21, 21, 0]
+    assert quick.SCALE.seeds == 3
+    labels = [label for arm in quick.ON_ARTEFACT for label in arm.settings]
+    assert len({arm.sae for arm in quick.ON_ARTEFACT}) == 2
+    assert any("badly tuned" in label for label in labels)
 
 
 def test_quick_is_no_listed_benchmark():
     assert {"recovery@1", "universality@1"} <= set(suite.names())
-    assert quick.ID not in suite.names()
+    assert quick.DESIGN.id not in suite.names()
+
+
+def test_a_protocols_share_counts_where_it_was_meant_to_be_used():
+    listing = page.PAGE.sections[0].blocks[0]
+    stated, whole = listing.rows["topk: paulo2025"]
+    assert dict(stated.needs[0].where)["condition"] == ("identical",)
+    assert "condition" not in dict(whole.needs[0].where)
+    assert stated.needs[0].metric == "sharing_error"
+
+
+def test_tables_of_sharing_print_number_chance_and_what_is_right():
+    def row(variant, metric, value, condition="rotated"):
+        why = {} if value is not None else {"status": "undefined", "reason": "no pair"}
+        about = {"benchmark": "universality@1", "run_id": "a", "run_id_b": condition, "step": 1}
+        names = {"metric": metric, "variant": variant, "condition": condition}
+        return make_row(**about, **names, value=value, world_seed=1, factor_arm="topk", **why)
+
+    rows = [
+        row("ours@1", "score", 0.6),
+        row("ours@1/chance", "score", 0.01),
+        row("ours@1", "precision", 0.9),
+        row("song2025", "score", 0.4),
+        row("song2025", "precision", None),
+        row("song2025", "score", None, "half"),
+        *(row("truth", "features_shared", 1.0, c) for c in ("rotated", "half")),
+    ]
+    shown = page.Sharing("topk", {"arm": "topk"}, page.GRID, protocols=("ours@1", "song2025"))
+    table = shown.section().blocks[1].table(Reader(Observed(rows), (), {}, "page"))
+    assert table.header == ("protocol", "rotated", "half shared, independent")
+    assert table.rows == (
+        ("ours@1", "0.60 [0.01], 90 % right", "undef."),
+        ("song2025", "(0.40)", "(undef.)"),
+    )

@@ -11,14 +11,15 @@ from synthsae_jax.report import build
 from synthsae_jax.suite import Result
 
 RULES = ("best_correlation_0.1", "decoder_cosine_0.7_aligned")
+NAMES = dict(zip(RULES, ("best correlation > .1", "decoder cosine > .7, aligned")))
 
 
-def recovery_rows(benchmark):
+def recovery_rows(benchmark, labels=("topk", "batchtopk"), arm="{}"):
     rows = []
-    for sae, f1 in (("topk", 0.5), ("batchtopk", 0.4)):
+    for label, f1 in zip(labels, (0.5, 0.4)):
         for instance in range(2):
             for metric, value in (("f1", f1), ("mcc", 0.6), ("l0", 5.0)):
-                about = {"run_id": f"{sae}{instance}", "instance": instance, "init_seed": instance}
+                about = {"run_id": f"{label}{instance}", "instance": instance}
                 rows.append(
                     make_row(
                         benchmark=benchmark,
@@ -27,28 +28,29 @@ def recovery_rows(benchmark):
                         value=value + instance / 100,
                         world="micro",
                         world_seed=1,
-                        sae=sae,
+                        sae=label,
+                        init_seed=instance,
                         target_l0=4.7,
                         n_train=1000,
                         n_eval=2048,
-                        factor_arm=sae,
+                        factor_arm=arm.format(label.split()[0]),
                         **about,
                     )
                 )
     return rows
 
 
-def pair_rows(benchmark):
-    found = {
-        "declared_shared": 0.9,
+def pair_rows(benchmark, arm):
+    true = {
         "features_shared": 1.0,
-        "sharing_error": 0.1,
         "true_universality": 0.3,
         "true_universality_least": 0.1,
         "true_universality_most": 0.5,
-        "precision": 0.25,
-        "median_firings": 600.0,
     }
+    of_rule = {"declared": 0.9, "sharing_error": 0.1, "precision": 0.25}
+    numbers = {(metric, "truth"): value for metric, value in true.items()}
+    numbers |= {(metric, rule): value for metric, value in of_rule.items() for rule in RULES}
+    numbers["median_firings", "held"] = 600.0
     return [
         make_row(
             benchmark=benchmark,
@@ -57,23 +59,18 @@ def pair_rows(benchmark):
             step=10,
             metric=metric,
             value=value,
-            variant=rule,
+            variant=variant,
             condition=condition,
             world="mini",
             world_seed=1,
             sae="topk",
             instance=0,
             instance_b=1,
-            same_instance=False,
-            same_init=False,
-            same_data=False,
-            same_dictionary=False,
             n_eval=8192,
-            factor_stated_use=condition == "rotated",
+            factor_arm=arm,
         )
         for condition in ("rotated", "independent")
-        for rule in RULES
-        for metric, value in found.items()
+        for (metric, variant), value in numbers.items()
     ]
 
 
@@ -86,12 +83,13 @@ def folder_of(path, benchmark, rows):
 
 @pytest.fixture
 def quick(tmp_path):
-    rows = recovery_rows("quick@1") + pair_rows("quick@1")
+    labels = ("topk k=10", "batchtopk k=10")
+    rows = recovery_rows("quick@1", labels, "artefact {}") + pair_rows("quick@1", "family topk")
     return folder_of(tmp_path, "quick@1", rows)
 
 
 def test_the_main_jobs_page_has_recovery_and_sharing(quick):
-    assert quick.figure_names() == ("recovery", "sharing-topk")
+    assert quick.figure_names() == ("recovery", "sharing-topk-k-4")
     first, second = (str(table) for table in quick.tables())
     assert "0.505" in first
     row = next(line for line in second.splitlines() if line.startswith("rotated"))
@@ -117,14 +115,17 @@ def test_the_page_and_figures_are_written_with_their_numbers(quick, tmp_path):
     assert "PILOT" in page
     assert "src=" not in page  # nothing is fetched: figures are inside
     names = {p.name for p in (out / "figures").iterdir()}
-    assert names == {"recovery.svg", "recovery.csv", "sharing-topk.svg", "sharing-topk.csv"}
-    assert "rotated" in (out / "figures" / "sharing-topk.csv").read_text()
+    figures = ("recovery", "sharing-topk-k-4")
+    assert names == {f"{figure}.{kind}" for figure in figures for kind in ("svg", "csv")}
+    assert "rotated" in (out / "figures" / "sharing-topk-k-4.csv").read_text()
 
 
 def test_universality_sums_up_each_rules_error(tmp_path):
-    result = folder_of(tmp_path, "universality@1", pair_rows("universality@1"))
-    text = str(result.summary())
-    assert text.count("0.100") == 2 * len(RULES)
+    result = folder_of(tmp_path, "universality@1", pair_rows("universality@1", "topk"))
+    lines = str(result.summary()).splitlines()
+    of_rule = {rule: next(line for line in lines if name in line) for rule, name in NAMES.items()}
+    # the cosine is meant for rotated models, not for those with directions of their own
+    assert all(line.count("0.100") == 2 for line in of_rule.values())
 
 
 def test_recovery_names_its_target(tmp_path):

@@ -19,12 +19,18 @@ from synthsae_jax.experiments.transfer.training import Setup
 from synthsae_jax.matching import PairCounts
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.saes import SAE, SAEParams
-from synthsae_jax.suite import pairs, sharing
+from synthsae_jax.suite import pairs
 from synthsae_jax.suite.context import Trained
 from synthsae_jax.suite.observation import Side
 from synthsae_jax.training import TrainResult
 from synthsae_jax.worlds import Instance, stack
 from synthsae_jax.worlds.inputs import bare
+
+# method, cosine and F1: the default first, then what firing counts alone allow to say beside it
+TRUTHS = (
+    ("agree", 0.7, 0.5),
+    *((method, t, t) for method in ("geometric", "functional", "agree") for t in (0.5, 0.7, 0.9)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,8 +154,8 @@ class Outcome:
         n, seed = self.setup.scale.n_match, self.setup.context.number(0)
         counts = pairs.truth_counts(self._reconstruct, base, instances, runs, n, seed)
         maps = [
-            sharing.maps_of_runs(method, runs[0].W_dec, counts, instances, cosine, f1)
-            for method, cosine, f1 in sharing.TRUTHS
+            pairs.truth_maps(method, runs[0].W_dec, counts, instances, cosine, f1)
+            for method, cosine, f1 in TRUTHS
         ]
         return np.stack([np.asarray(m)[0] for m in maps])
 
