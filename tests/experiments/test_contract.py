@@ -5,11 +5,12 @@ import functools
 
 import pytest
 
-from synthsae_jax.experiments import contract
+from synthsae_jax.experiments import contract, quick
 from synthsae_jax.suite.base import benchmarks
 from synthsae_jax.suite.quantity import Observed, number
 
 DESIGNS = {name: benchmarks[name].design for name in benchmarks if benchmarks[name].design}
+DESIGNS[quick.DESIGN.id] = quick.DESIGN  # no listed benchmark
 
 
 @pytest.mark.parametrize("name", DESIGNS)
