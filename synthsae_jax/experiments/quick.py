@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from synthsae_jax import io, metrics, saes, worlds
-from synthsae_jax.experiments.recovery import level_of, numbers_of
 from synthsae_jax.experiments.registration import register_page
 from synthsae_jax.experiments.universality.measure import (
     models_of,
@@ -36,6 +35,7 @@ from synthsae_jax.suite.reading import read_truth
 from synthsae_jax.suite.result import Result
 from synthsae_jax.suite.runner import execute
 from synthsae_jax.suite.scale import Scale
+from synthsae_jax.suite.scores import level_observation, score_numbers
 from synthsae_jax.suite.seeds import run_seed
 from synthsae_jax.worlds import family
 
@@ -168,7 +168,7 @@ def _recovery(context: Context, arm: OnArtefact) -> Iterator[Observation]:
     runs = (result.params, result.hyper, result.state.carried)
     scores = metrics.evaluate_runs(world, worlds.stack([instance]), sae, runs, scale.n_eval, 0)
     for r, label in enumerate(labels):
-        of_run = lambda r=r: numbers_of("", {name: v[0, r] for name, v in scores.items()})
+        of_run = lambda r=r: score_numbers("", {name: v[0, r] for name, v in scores.items()})
         columns = {**_OF_ARTEFACT, "sae": label}
         yield Observation((trained.side(0, r),), of_run, columns, int(scores["n_eval"][0, r]))
     if arm is not ON_ARTEFACT[0]:
@@ -179,7 +179,7 @@ def _recovery(context: Context, arm: OnArtefact) -> Iterator[Observation]:
     ceiling = metrics.oracle_levels(world, instance, top, scale.n_eval)
     floor = metrics.chance_levels(world, instance, sae)
     for level, values in (("chance", floor), ("ceiling", ceiling)):
-        of_level = level_of(context, None, 0, level, values)
+        of_level = level_observation(context, level, values, instance=0)
         yield dataclasses.replace(of_level, columns=_OF_ARTEFACT)
 
 
