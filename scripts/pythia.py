@@ -19,7 +19,8 @@ import numpy as np
 from synthsae_jax.errors import require
 from synthsae_jax.io.arrays import open_arrays
 from synthsae_jax.io.numpy_files import NPZ
-from synthsae_jax.matching import Matching, match_many, reappearance
+from synthsae_jax.matching import Matching, match_many
+from synthsae_jax.matching.multiway import reappearance
 from synthsae_jax.matching.seed_assignments import (
     KINDS,
     Assignments,

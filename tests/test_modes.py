@@ -25,6 +25,7 @@ from synthsae_jax import (
     worlds,
 )
 from synthsae_jax.matching import SideInputs
+from synthsae_jax.matching.truth_methods import truth_methods
 from synthsae_jax.protocols import Context, protocol_names, run_protocol
 from synthsae_jax.training import TrainConfig, train
 
@@ -107,7 +108,7 @@ def test_solvers(name, mode):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in matching.truth_method_names() if m not in ("causal", "absorption_aware")]
+    "method", [m for m in truth_methods.names() if m not in ("causal", "absorption_aware")]
 )
 def test_truth_maps(method, mode):
     rng = np.random.default_rng(3)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax.matching import LatentSlots
+from synthsae_jax.matching.sparse import LatentSlots
 
 _SAME = 0.8  # share of A's firings that B's partner has too
 

@@ -14,6 +14,7 @@ from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.match.evidence import CandidatePairs, of_codes
 from synthsae_jax.match.inputs import Side
+from synthsae_jax.matching.credence_latent import latent_credence
 from synthsae_jax.numerics import is_alive
 
 Prior = float | str
@@ -25,7 +26,7 @@ class BestPartners:
 
     partner: np.ndarray  # int [L], -1: none
     score: np.ndarray  # float [L]
-    pair_credence: Any  # matching.PairCredence
+    pair_credence: Any  # PairCredence
 
     @property
     def credence(self) -> np.ndarray:
@@ -165,9 +166,9 @@ def load_model() -> Any:
 
 
 def universality(pairs: Mapping[tuple[int, int], Any], n_saes: int, model: Any) -> list[Any]:
-    """Per SAE how universal its latents are (`matching.latent_credence`), by its pairs."""
+    """Per SAE how universal its latents are (`latent_credence`), by its pairs."""
     if not isinstance(model, NoModel):
-        return matching.latent_credence(pairs, n_saes, model)
+        return latent_credence(pairs, n_saes, model)
     widths = [len(pairs[a, (a + 1) % n_saes].credence) for a in range(n_saes)]
     return [_nothing(width, model) for width in widths]
 

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from synthsae_jax.errors import require
-from synthsae_jax.matching import Matching, count_blocks
+from synthsae_jax.matching import Matching
+from synthsae_jax.matching.csr import count_blocks
 from synthsae_jax.matching.pruned import assign_candidates
 from synthsae_jax.numerics import host_unit_rows
 

@@ -18,8 +18,8 @@ from synthsae_jax.match import evidence as match_evidence
 from synthsae_jax.match.evidence import Block
 from synthsae_jax.match.large_reads import READS
 from synthsae_jax.match.shared import SharedEvidence, Wanted
-from synthsae_jax.matching import Evidence, Matching, Pipeline, SideInputs, count_scores
-from synthsae_jax.matching.filters import filter_latents, filter_pairs, latent_steps
+from synthsae_jax.matching import Matching, Pipeline, SideInputs, count_scores
+from synthsae_jax.matching.filters import Evidence, filter_latents, filter_pairs, latent_steps
 from synthsae_jax.matching.pipeline import PipelineResult
 from synthsae_jax.numerics import firings
 from synthsae_jax.protocols import Protocol, protocols

@@ -6,13 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synthsae_jax.matching import (
-    Matching,
-    cycle_consistency,
-    match_many,
-    mean_cycle_consistency,
-    reappearance,
-)
+from synthsae_jax.matching import Matching, cycle_consistency, match_many
+from synthsae_jax.matching.multiway import mean_cycle_consistency, reappearance
 
 Pairwise = Mapping[tuple[int, int], Matching]
 

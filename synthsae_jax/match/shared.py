@@ -25,7 +25,8 @@ from synthsae_jax.match.evidence import (
     cosine_blocks,
     scores_of,
 )
-from synthsae_jax.matching import PairCounts, count_blocks, count_scores
+from synthsae_jax.matching import PairCounts, count_scores
+from synthsae_jax.matching.csr import count_blocks
 from synthsae_jax.matching.pruned import assign_candidates
 from synthsae_jax.numerics import host_unit_rows
 

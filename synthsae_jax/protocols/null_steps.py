@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from synthsae_jax.matching import Matching, SideInputs, judge_draws, null_values, pair_nulls
+from synthsae_jax.matching import Matching, SideInputs, pair_nulls
+from synthsae_jax.matching.significance import judge_draws, null_values
 from synthsae_jax.protocols.base import NullNumbers, NullStep, Numbers, View
 
 Array = jax.Array

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthsae_jax.matching import Evidence, register_filter
-from synthsae_jax.matching.filters import PAIRS
+from synthsae_jax.matching import register_filter
+from synthsae_jax.matching.filters import PAIRS, Evidence
 from synthsae_jax.matching.latent_filters import token_labels, top_tokens
 from synthsae_jax.registry import Explanation
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from synthsae_jax import matching, similarity
 from synthsae_jax.errors import require
-from synthsae_jax.matching import LinearMap, Pipeline, SideInputs, null_values
+from synthsae_jax.matching import Pipeline, SideInputs
+from synthsae_jax.matching.linear_maps import LinearMap
+from synthsae_jax.matching.significance import null_values
 from synthsae_jax.protocols.base import (
     NAN,
     Context,

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 
 from synthsae_jax.errors import require
-from synthsae_jax.matching import Pipeline, SideInputs, null_pairs, nulls, with_token_bins
+from synthsae_jax.matching import Pipeline, SideInputs, nulls
+from synthsae_jax.matching.pipeline import null_pairs
+from synthsae_jax.matching.token_bins import with_token_bins
 from synthsae_jax.modes import fixed
 from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.protocols.base import (

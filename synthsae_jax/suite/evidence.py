@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax.matching import CausalCounts, CoMoments, TruthCounts, causal_counts, pearson
+from synthsae_jax.matching import CoMoments, TruthCounts, causal_counts
+from synthsae_jax.matching.moments import pearson
+from synthsae_jax.matching.truth_causal import CausalCounts
 from synthsae_jax.numerics import firings
 from synthsae_jax.worlds import Codes, Instance, embed
 from synthsae_jax.worlds.inputs import bare

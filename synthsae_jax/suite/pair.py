@@ -15,6 +15,7 @@ from synthsae_jax import matching, similarity
 from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import Matching, PairCounts
 from synthsae_jax.matching.report import why_undefined
+from synthsae_jax.matching.truth_sweep import report_sweep
 from synthsae_jax.modes import fixed
 from synthsae_jax.protocols import run_protocol
 from synthsae_jax.protocols.base import Context
@@ -69,7 +70,7 @@ class Pair:
     def band(self, found: Matching, quantity: str) -> tuple[float, float]:
         """Least and most of a quantity of the report over all truth methods and thresholds."""
         options = self._options()
-        sweep = matching.report_sweep(found, self.a.truth, self.b.truth, **options)
+        sweep = report_sweep(found, self.a.truth, self.b.truth, **options)
         band = matching.bands({quantity: sweep[quantity]})[quantity]
         return band.lo, band.hi
 

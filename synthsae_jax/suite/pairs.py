@@ -18,13 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from synthsae_jax import keys
-from synthsae_jax.matching import (
-    CoMoments,
-    PairCounts,
-    TruthCounts,
-    procrustes_from_covariance,
-    truth_from_counts,
-)
+from synthsae_jax.matching import CoMoments, PairCounts, TruthCounts, truth_from_counts
+from synthsae_jax.matching.alignment import procrustes_from_covariance
 from synthsae_jax.numerics import is_alive
 from synthsae_jax.suite.drawn import Recent
 from synthsae_jax.worlds import (

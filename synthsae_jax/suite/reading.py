@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
-from synthsae_jax import matching
 from synthsae_jax.matching import SideInputs, TruthSweep
+from synthsae_jax.matching.truth import truth_inputs
 from synthsae_jax.matching.truth_methods import (
     TruthInputs,
     TruthRule,
@@ -21,7 +21,7 @@ from synthsae_jax.matching.truth_methods import (
     find_candidates,
     needed_inputs,
 )
-from synthsae_jax.matching.truth_sweep import THRESHOLDS
+from synthsae_jax.matching.truth_sweep import THRESHOLDS, truth_sweep
 from synthsae_jax.metrics.evaluate import Reconstructor
 from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite import pairs
@@ -152,7 +152,7 @@ def read_truth(
     """
     codes = read_codes(subject.instance, world, n, seed, "truth")
     inputs = truth_evidence(subject, world, codes, seed, methods)
-    sweep = matching.truth_sweep(inputs, methods, thresholds)
+    sweep = truth_sweep(inputs, methods, thresholds)
     found = find_candidates(inputs, ("agree",))
     default = np.asarray(decide("agree", found, TruthRule(), inputs))
     return TruthSweep((DEFAULT_TRUTH, *sweep.settings), np.stack([default, *sweep.maps]))
@@ -174,7 +174,7 @@ def truth_evidence(
         more["causal"] = causal_evidence(
             subject.reconstruct, subject.run, instance, codes, _CAUSAL_TOKENS
         )
-    return matching.truth_inputs(
+    return truth_inputs(
         subject.decoder, counts, instance.dictionary, present=instance.present, **more
     )
 

@@ -10,6 +10,7 @@ import pytest
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import PairCounts, strata
+from synthsae_jax.matching.sparse import slots_of
 
 L_A, L_B, N = 7, 5, 96
 
@@ -135,7 +136,7 @@ def test_strata_hold_every_token_and_firing_once(codes):
 def test_slots_count_as_dense_codes_do(codes):
     a, b = (v.copy() for v in codes)
     a[:, 0] = 100 + 0.1 * a[:, 0]  # always on, with a mean of many standard deviations
-    slots = [matching.slots_of(jnp.asarray(v), k) for v, k in ((a, 4), (b, 3))]
+    slots = [slots_of(jnp.asarray(v), k) for v, k in ((a, 4), (b, 3))]
     slots = jax.tree.map(np.asarray, slots)
     fits = ~(slots[0].overflow | slots[1].overflow)
     np.testing.assert_array_equal(fits, ((a != 0).sum(1) <= 4) & ((b != 0).sum(1) <= 3))
@@ -166,7 +167,7 @@ def test_preactivations_are_counted_by_both_or_by_none(codes):
     with pytest.raises(ConfigError, match="do not merge"):
         PairCounts.init(L_A, L_B).merge(PairCounts.init(L_A, L_B, preactivations=True))
     with pytest.raises(ConfigError, match="0 < k <= 7"):
-        matching.slots_of(jnp.asarray(a), 8)
+        slots_of(jnp.asarray(a), 8)
 
 
 def test_unknown_streamed_score_is_refused(codes):

@@ -11,6 +11,7 @@ from scipy import sparse
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import PairCounts, csr, strata
+from synthsae_jax.matching.csr import count_blocks
 
 L_A, L_B, N = 9, 6, 240
 
@@ -110,10 +111,10 @@ def test_all_scores_by_blocks(dense, from_dense, monkeypatch):
         assert found[name].dtype == np.float32
         # the scores of the streamed counts differ by the rounding of their sums
         np.testing.assert_allclose(found[name], from_dense.score(name), atol=2e-5, rtol=1e-4)
-    blocks = list(matching.count_blocks(a, b, rows=4))
+    blocks = list(count_blocks(a, b, rows=4))
     assert [part for part, _ in blocks] == [slice(0, 4), slice(4, 8), slice(8, 9)]
     with pytest.raises(ConfigError, match="rows must be"):
-        next(matching.count_blocks(a, b, rows=0))
+        next(count_blocks(a, b, rows=0))
     with pytest.raises(ConfigError, match="activation_pearson"):
         matching.scores_from_codes(["activation_person"], a, b)
 
@@ -156,9 +157,7 @@ def test_blocks_of_wide_codes_take_little_memory():
         shape=(n, width),
     )
     tracemalloc.start()
-    total = sum(
-        int(counts.joint.sum()) for _, counts in matching.count_blocks(codes, codes, rows=256)
-    )
+    total = sum(int(counts.joint.sum()) for _, counts in count_blocks(codes, codes, rows=256))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert total == int((np.diff(csr.clean_codes(codes).indptr) ** 2).sum())

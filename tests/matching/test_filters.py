@@ -7,7 +7,9 @@ from scipy.stats import hypergeom
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import Evidence, Pipeline, SideInputs, filter_latents, filter_pairs
+from synthsae_jax.matching import Pipeline, SideInputs
+from synthsae_jax.matching.filters import Evidence, filter_latents, filter_pairs, filters
+from synthsae_jax.matching.pipeline import null_pairs
 from synthsae_jax.matching.records import Matching
 from synthsae_jax.registry import explain
 
@@ -212,7 +214,7 @@ def test_a_pipeline_finds_what_its_parts_find(sides, evidence):
 def test_nulls_run_the_whole_pipeline_and_set_its_levels(sides):
     a, b = sides
     keys = [jax.random.key(i) for i in range(4)]
-    null = matching.null_pairs(PIPELINE, a, b, "token_shift", keys)
+    null = null_pairs(PIPELINE, a, b, "token_shift", keys)
     # threshold and reciprocity are off, filters of latents on: 9 latents are neither rare nor dense
     assert null["null_scores"].size == 4 * 9
     assert null["null_firings"].min() >= 30
@@ -279,7 +281,7 @@ def test_choices_are_checked_when_they_are_made():
         Pipeline().run(SideInputs(latents=np.ones((3, 2))), SideInputs(latents=np.ones((4, 2))))
 
 
-@pytest.mark.parametrize("name", matching.filter_names())
+@pytest.mark.parametrize("name", filters.names())
 def test_every_filter_is_explained_and_takes_nothing_from_nothing(name, evidence, sides):
     kinds = dict(explain(name))
     assert kinds["filter"].what
@@ -293,6 +295,6 @@ def test_every_filter_is_explained_and_takes_nothing_from_nothing(name, evidence
     m, log = filter_pairs(steps, evidence, empty)
     assert m.valid.size == 0
     assert all(line.removed == 0 for line in log)
-    if matching.filters[name].stage == "latents":
+    if filters[name].stage == "latents":
         a, b, _ = filter_latents(steps, evidence)
         assert a.shape == b.shape == (L,)

@@ -7,7 +7,13 @@ from scipy.linalg import lstsq
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching.linear_maps import add_activations, joint_moments
+from synthsae_jax.matching.linear_maps import (
+    add_activations,
+    alignment_from_moments,
+    alignments,
+    joint_moments,
+    judge_alignment,
+)
 from synthsae_jax.registry import explain
 
 N, D_A, D_B = 400, 6, 8
@@ -26,7 +32,7 @@ def isometry(d_b, d_a, seed=0):
 
 def fit_and_judge(name, x_a, x_b, **options):
     fitted = matching.fit_alignment(name, x_a[HALF[0]], x_b[HALF[0]], **options)
-    return fitted, matching.judge_alignment(fitted, x_a[HALF[1]], x_b[HALF[1]])
+    return fitted, judge_alignment(fitted, x_a[HALF[1]], x_b[HALF[1]])
 
 
 # what each map recovers: B is A's space, embedded and offset, times `factor`, or mixed by any map
@@ -39,7 +45,7 @@ EXACT = {
 OPTIONS = {"ridge": {"ridge": 0.0}, "cca": {"ridge": 0.0, "rank": D_A}}
 
 
-@pytest.mark.parametrize("name", matching.alignment_names())
+@pytest.mark.parametrize("name", alignments.names())
 @pytest.mark.parametrize("kind", ["rotation", "scaled", "mixed"])
 def test_planted_maps_come_back_where_the_family_holds_them(name, kind):
     x_a = tokens(D_A)
@@ -90,7 +96,7 @@ def test_unrelated_activations_explain_nothing_on_tokens_not_seen():
     x_a, x_b = tokens(D_A), tokens(D_B, 2)
     _, unseen = fit_and_judge("ridge", x_a, x_b)
     fitted = matching.fit_alignment("ridge", x_a[HALF[0]], x_b[HALF[0]])
-    seen = matching.judge_alignment(fitted, x_a[HALF[0]], x_b[HALF[0]])
+    seen = judge_alignment(fitted, x_a[HALF[0]], x_b[HALF[0]])
     # 8 regressors on 200 tokens: about 8/200 seen, minus that much unseen
     assert 0 < seen["explained_variance"] < 0.08
     assert -0.15 < unseen["explained_variance"] < 0.01
@@ -120,13 +126,13 @@ def test_directions_that_write_and_that_read():
     np.testing.assert_allclose(turned.encoder_rows(wide), turned.decoder_rows(wide), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", matching.alignment_names())
+@pytest.mark.parametrize("name", alignments.names())
 def test_every_alignment_streams_and_is_explained(name):
     x_a, x_b = tokens(D_A), tokens(D_B, 2)
     moments = joint_moments(D_A, D_B)
     for part in np.split(np.arange(N), 4):
         moments = add_activations(moments, jnp.asarray(x_a[part]), jnp.asarray(x_b[part]))
-    streamed = matching.alignment_from_moments(name, moments, D_A)
+    streamed = alignment_from_moments(name, moments, D_A)
     whole = matching.fit_alignment(name, x_a, x_b)
     np.testing.assert_allclose(streamed.matrix, whole.matrix, atol=1e-4)
     np.testing.assert_allclose(streamed.mean_a, x_a.mean(0), rtol=1e-5)

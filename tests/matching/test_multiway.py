@@ -7,6 +7,7 @@ import pytest
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.matching.multiway import mean_cycle_consistency, reappearance
 from synthsae_jax.matching.records import Matching
 
 
@@ -34,7 +35,7 @@ def test_copies_close_every_cycle_and_nothing_is_undefined():
         (a, b): matched(list(zip(order[a], order[b])))
         for a, b in itertools.combinations(range(4), 2)
     }
-    report = matching.mean_cycle_consistency(pairwise, 4)
+    report = mean_cycle_consistency(pairwise, 4)
     assert report == {
         "cycle_consistency": 1,
         "cycle_coverage": 1,
@@ -45,14 +46,14 @@ def test_copies_close_every_cycle_and_nothing_is_undefined():
     for g, o in zip(groups, order):
         # the latents of one feature have one label in all
         np.testing.assert_array_equal(g[o], groups[0][order[0]])
-    for share in matching.reappearance(groups):
+    for share in reappearance(groups):
         np.testing.assert_array_equal(share, 1)
 
     empty = matched([])
     report = matching.cycle_consistency(empty, empty, empty)
     assert np.isnan(report["cycle_consistency"])
     assert np.isnan(report["cycle_coverage"])
-    nothing = matching.mean_cycle_consistency(dict.fromkeys(pairwise, empty), 4)
+    nothing = mean_cycle_consistency(dict.fromkeys(pairwise, empty), 4)
     assert nothing["n_triples"] == 0
     assert np.isnan(nothing["cycle_consistency"])
 
@@ -66,7 +67,7 @@ def test_groups_keep_the_best_pairs_and_one_latent_per_sae():
     }
     groups = matching.match_many(pairwise, [3, 2, 2])
     assert [g.tolist() for g in groups] == [[0, 1, -1], [0, 1], [0, -1]]
-    shares = matching.reappearance(groups)
+    shares = reappearance(groups)
     assert [s.tolist() for s in shares] == [[1, 0.5, 0], [1, 0.5], [1, 0]]
 
 
@@ -97,15 +98,15 @@ def test_groups_are_cycle_consistent_whatever_the_pairs(seed):
         )
         for a, b in pairwise
     }
-    assert matching.mean_cycle_consistency(by_label, 4)["cycle_consistency"] == 1
+    assert mean_cycle_consistency(by_label, 4)["cycle_consistency"] == 1
 
 
 def test_wrong_inputs_are_refused():
     m = matched([(0, 0)])
     with pytest.raises(ConfigError, match="at least 3 SAEs"):
-        matching.mean_cycle_consistency({}, 2)
+        mean_cycle_consistency({}, 2)
     with pytest.raises(ConfigError, match="is missing"):
-        matching.mean_cycle_consistency({(0, 1): m}, 3)
+        mean_cycle_consistency({(0, 1): m}, 3)
     with pytest.raises(ConfigError, match="keyed"):
         matching.match_many({(1, 0): m}, [2, 2])
     with pytest.raises(ConfigError, match="beyond 1 and 1"):
@@ -113,4 +114,4 @@ def test_wrong_inputs_are_refused():
     with pytest.raises(ConfigError, match="at most one partner"):
         matching.cycle_consistency(matched([(0, 0), (0, 1)]), m, m)
     with pytest.raises(ConfigError, match="two SAEs"):
-        matching.reappearance([np.zeros(3, int)])
+        reappearance([np.zeros(3, int)])

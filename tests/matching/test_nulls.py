@@ -11,6 +11,7 @@ from scipy.sparse import csr_array, csr_matrix
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import SideInputs
+from synthsae_jax.matching.pair_nulls import pair_nulls
 from synthsae_jax.registry import explain
 
 N, L, D = 200, 24, 32
@@ -59,9 +60,7 @@ def test_the_list_of_nulls_is_complete():
     labels = {matching.nulls[name].label for name in matching.null_names()}
     # N2 and N3 act on chosen pairs
     assert labels == {"N0", "N1", "N4", "N5", "N6", "N7"}
-    of_pairs = " ".join(
-        dict(explain(name))["null of pairs"].what for name in matching.pair_null_names()
-    )
+    of_pairs = " ".join(dict(explain(name))["null of pairs"].what for name in pair_nulls.names())
     assert "(N2)" in of_pairs
     assert "(N3)" in of_pairs
 

@@ -8,6 +8,8 @@ from scipy.stats import kstest, norm
 
 from synthsae_jax import matching
 from synthsae_jax.matching import Pipeline, SideInputs, chance_levels
+from synthsae_jax.matching.pipeline_statistics import pipeline_statistic
+from synthsae_jax.matching.significance import significance
 
 N, L, DRAWS = 512, 12, 19  # 19 draws make a level of 5 % exact
 
@@ -74,12 +76,12 @@ def test_p_is_uniform_where_the_sides_are_independent():
 def test_p_of_a_whole_pipeline_is_uniform_where_the_sides_are_independent():
     # stratified z, assignment with a dustbin, a filter: as protocols of ours have them
     pipeline = Pipeline(filters=(("min_firings", {"at_least": 20}), ("reciprocity", {})))
-    statistic = matching.pipeline_statistic(pipeline, "mean_score")
+    statistic = pipeline_statistic(pipeline, "mean_score")
     rng = np.random.default_rng(1)
     draws, p = 9, []
     for i in range(60):
         a, b = (SideInputs(latents=codes) for codes in sides(rng))
-        p.append(matching.significance(statistic, a, b, "token_shift", jax.random.key(i), draws).p)
+        p.append(significance(statistic, a, b, "token_shift", jax.random.key(i), draws).p)
     assert uniform(p, draws)
 
 

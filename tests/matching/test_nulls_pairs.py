@@ -7,6 +7,8 @@ import pytest
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import Matching, SideInputs
+from synthsae_jax.matching.controls import control_permutation, controls
+from synthsae_jax.matching.pair_nulls import pair_nulls
 from synthsae_jax.registry import explain
 
 N, L, D = 300, 16, 24
@@ -76,7 +78,7 @@ def test_random_pairs_are_a_subset_of_the_pool():
         matching.pair_nulls["random_pairs"](KEYS[0], pool, pool=m)
 
 
-@pytest.mark.parametrize("name", matching.pair_null_names())
+@pytest.mark.parametrize("name", pair_nulls.names())
 def test_nothing_matched_stays_nothing(name):
     empty = matching_of(np.zeros(0, int), np.zeros(0, int))
     options = {
@@ -87,9 +89,9 @@ def test_nothing_matched_stays_nothing(name):
     assert dict(explain(name))["null of pairs"].formula
 
 
-@pytest.mark.parametrize("name", matching.control_names())
+@pytest.mark.parametrize("name", controls.names())
 def test_every_control_keeps_shapes_and_is_a_function_of_its_key(name, side):
-    control = matching.controls[name]
+    control = controls[name]
     first, again, other = (control(KEYS[i], side) for i in (0, 0, 1))
     leaves = [jax.tree.leaves(s) for s in (side, first, again, other)]
     for given, got, same, _ in zip(*leaves, strict=True):
@@ -101,8 +103,8 @@ def test_every_control_keeps_shapes_and_is_a_function_of_its_key(name, side):
 
 
 def test_a_permuted_copy_is_found_whole(side):
-    copy = matching.controls["permuted_copy"](KEYS[0], side)
-    order = np.asarray(matching.control_permutation(KEYS[0], side))
+    copy = controls["permuted_copy"](KEYS[0], side)
+    order = np.asarray(control_permutation(KEYS[0], side))
     assert sorted(order.tolist()) == list(range(L))
     np.testing.assert_allclose(
         copy.latents @ copy.decoder, side.latents @ side.decoder, rtol=1e-4, atol=1e-4
@@ -118,7 +120,7 @@ def test_a_permuted_copy_is_found_whole(side):
 
 
 def test_a_rotated_copy_keeps_relations_and_no_direction(side):
-    copy = matching.controls["rotated_copy"](KEYS[0], side)
+    copy = controls["rotated_copy"](KEYS[0], side)
     np.testing.assert_array_equal(copy.latents, side.latents)
     gram = lambda s: np.asarray(s.decoder) @ np.asarray(s.encoder).T
     np.testing.assert_allclose(gram(copy), gram(side), atol=1e-4)
@@ -128,7 +130,7 @@ def test_a_rotated_copy_keeps_relations_and_no_direction(side):
 
 
 def test_a_noisy_copy_is_turned_by_the_angle(side):
-    copy = matching.controls["noisy_copy"](KEYS[0], side, angle=0.8)
+    copy = controls["noisy_copy"](KEYS[0], side, angle=0.8)
     cosine = lambda a, b: np.diag(matching.score("decoder_cosine", a, b))
     np.testing.assert_allclose(cosine(side.decoder, copy.decoder), np.cos(0.8), atol=1e-5)
     np.testing.assert_allclose(cosine(side.encoder, copy.encoder), np.cos(0.8), atol=1e-5)
@@ -139,7 +141,7 @@ def test_a_noisy_copy_is_turned_by_the_angle(side):
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_a_replaced_copy_has_so_many_strangers(side, share):
-    copy = matching.controls["replaced_copy"](KEYS[0], side, share=share)
+    copy = controls["replaced_copy"](KEYS[0], side, share=share)
     kept = (np.asarray(copy.decoder) == side.decoder).all(1)
     assert kept.sum() == L - round(share * L)
     np.testing.assert_array_equal((np.asarray(copy.encoder) == side.encoder).all(1), kept)
@@ -150,4 +152,4 @@ def test_a_replaced_copy_has_so_many_strangers(side, share):
         np.linalg.norm(copy.decoder, axis=1), np.linalg.norm(side.decoder, axis=1), rtol=1e-5
     )
     with pytest.raises(ConfigError, match="share must be in"):
-        matching.controls["replaced_copy"](KEYS[0], side, share=1.5)
+        controls["replaced_copy"](KEYS[0], side, share=1.5)

@@ -8,7 +8,9 @@ import pytest
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.matching.gram import gram as gram_of
 from synthsae_jax.matching.records import Matching
+from synthsae_jax.matching.relations import relation_solvers, solve_relations
 from synthsae_jax.registry import explain
 
 L, D = 16, 8
@@ -26,7 +28,7 @@ def copy():
 
 
 def grams(copy):
-    return tuple(np.asarray(matching.gram(rows)) for rows in copy[:2])
+    return tuple(np.asarray(gram_of(rows)) for rows in copy[:2])
 
 
 def half_right(partner):
@@ -77,7 +79,7 @@ def test_gram_profile_by_anchors_is_the_cosine_of_relations(copy):
 def test_quadratic_assignment_finds_the_copy(copy, seeds):
     gram_a, gram_b = grams(copy)
     s = half_right(copy[2]) if seeds else None
-    m = matching.solve_relations("quadratic", gram_a, gram_b, s)
+    m = solve_relations("quadratic", gram_a, gram_b, s)
     np.testing.assert_array_equal(partners(m), copy[2])
     np.testing.assert_allclose(m.score, 1.0, atol=1e-4)
 
@@ -86,7 +88,7 @@ def test_quadratic_assignment_of_a_part(copy):
     # B holds only some of the latents
     gram_a, gram_b = grams(copy)
     kept = np.sort(np.random.default_rng(2).permutation(L)[:11])
-    m = matching.solve_relations("quadratic", gram_a, gram_b[np.ix_(kept, kept)], restarts=20)
+    m = solve_relations("quadratic", gram_a, gram_b[np.ix_(kept, kept)], restarts=20)
     found = partners(m)
     assert (found >= 0).sum() == 11
     right = np.isin(copy[2], kept)
@@ -97,12 +99,12 @@ def test_quadratic_assignment_of_a_part(copy):
 def test_second_order_goes_from_seeds_to_the_rest(copy):
     gram_a, gram_b = grams(copy)
     s = half_right(copy[2])
-    m = matching.solve_relations("second_order", gram_a, gram_b, s, seed_threshold=0.4)
+    m = solve_relations("second_order", gram_a, gram_b, s, seed_threshold=0.4)
     np.testing.assert_array_equal(partners(m), copy[2])
-    none = matching.solve_relations("second_order", gram_a, gram_b, s, seed_threshold=2.0)
+    none = solve_relations("second_order", gram_a, gram_b, s, seed_threshold=2.0)
     assert not np.asarray(none.valid).any()
     with pytest.raises(ConfigError, match="give s"):
-        matching.solve_relations("second_order", gram_a, gram_b)
+        solve_relations("second_order", gram_a, gram_b)
 
 
 # what ott itself imports may be deprecated
@@ -110,12 +112,12 @@ def test_second_order_goes_from_seeds_to_the_rest(copy):
 def test_gromov_wasserstein_is_behind_an_extra(copy, monkeypatch):
     gram_a, gram_b = grams(copy)
     if importlib.util.find_spec("ott") is not None:
-        m = matching.solve_relations("gromov_wasserstein", gram_a, gram_b)
+        m = solve_relations("gromov_wasserstein", gram_a, gram_b)
         np.testing.assert_array_equal(partners(m), copy[2])
     for name in ("ott", "ott.geometry", "ott.geometry.geometry", "ott.solvers.quadratic"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=r"pip install 'synthsae-jax\[ot\]'"):
-        matching.solve_relations("gromov_wasserstein", gram_a, gram_b)
+        solve_relations("gromov_wasserstein", gram_a, gram_b)
 
 
 @pytest.mark.parametrize("name", ["quadratic", "second_order"])
@@ -126,16 +128,16 @@ def test_dead_latents_play_no_part(copy, name):
     gram_b[dead_b] = gram_b[:, dead_b] = 9.0
     alive_b = np.arange(L) != dead_b
     s = half_right(copy[2])
-    m = matching.solve_relations(name, gram_a, gram_b, s, alive_b=alive_b)
+    m = solve_relations(name, gram_a, gram_b, s, alive_b=alive_b)
     expected = np.where(np.arange(L) == dead_a, -1, copy[2])
     np.testing.assert_array_equal(partners(m), expected)
-    nobody = matching.solve_relations(name, gram_a, gram_b, s, alive_b=np.zeros(L, bool))
+    nobody = solve_relations(name, gram_a, gram_b, s, alive_b=np.zeros(L, bool))
     assert not np.asarray(nobody.valid).any()
 
 
 def test_wrong_inputs_are_refused(copy):
     gram_a, gram_b = grams(copy)
-    solve = matching.solve_relations
+    solve = solve_relations
     with pytest.raises(ConfigError, match="gram_a must be a square"):
         solve("quadratic", gram_a[:3], gram_b)
     with pytest.raises(ConfigError, match=r"s must be \[16, 16\]"):
@@ -150,7 +152,7 @@ def test_wrong_inputs_are_refused(copy):
         solve("quadratc", gram_a, gram_b)
 
 
-@pytest.mark.parametrize("name", matching.relation_solver_names())
+@pytest.mark.parametrize("name", relation_solvers.names())
 def test_every_relation_solver_is_explained(name):
     (kind, explanation), *_ = explain(name)
     assert kind == "relation solver"

@@ -10,6 +10,7 @@ import pytest
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import Matching, match_report, why_undefined
+from synthsae_jax.matching.columns import match_metrics
 from synthsae_jax.matching.latent_types import ABSORBED, CLEAN
 from synthsae_jax.registry import explain
 
@@ -204,7 +205,7 @@ def test_a_dead_latent_tracks_nothing():
 
 def test_keys_are_floats_and_each_is_explained():
     report = match_report(matched([(0, 0)]), [0], [0])
-    assert tuple(report) == matching.match_metric_names()
+    assert tuple(report) == match_metrics.names()
     assert all(type(value) is float for value in report.values())
     json.dumps(report)
     for name in report:

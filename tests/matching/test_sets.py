@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import nnls
 
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import match_sets
+from synthsae_jax.matching.sets import match_sets
 
 WIDTH, DIM = 12, 30
 

@@ -8,7 +8,15 @@ import pytest
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import Matching, Pipeline, SideInputs, judge_draws, significance
+from synthsae_jax.matching import Matching, Pipeline, SideInputs
+from synthsae_jax.matching.pipeline_statistics import pipeline_statistic
+from synthsae_jax.matching.significance import (
+    benjamini_hochberg,
+    judge_draws,
+    null_values,
+    significance,
+)
+from synthsae_jax.matching.token_bins import with_token_bins
 
 KEY = jax.random.key(0)
 NAN = np.nan
@@ -35,7 +43,7 @@ def test_numbers_are_those_of_their_definitions():
         np.testing.assert_allclose(got.effect[i, j], (o - v.mean()) / (4.0 - v.mean()))
         high = np.quantile(v, 0.95)
         np.testing.assert_allclose(got.calibrated[i, j], max(0.0, (o - high) / (4.0 - high)))
-    np.testing.assert_array_equal(got.q, matching.benjamini_hochberg(got.p))
+    np.testing.assert_array_equal(got.q, benjamini_hochberg(got.p))
     assert (got.defined == 50).all()
     assert (got.resolution == 1 / 51).all()
     assert got.reasons == {}
@@ -117,9 +125,9 @@ def test_benjamini_hochberg_by_hand():
     p = np.array([[0.01, 0.04], [0.03, NAN]])
     # of four, the undefined one last: .01 * 4, min(.03 * 2, .04 * 4/3), .04 * 4/3
     expected = [[0.04, 0.16 / 3], [0.16 / 3, NAN]]
-    np.testing.assert_allclose(matching.benjamini_hochberg(p), expected)
-    assert matching.benjamini_hochberg([]).size == 0
-    assert matching.benjamini_hochberg(0.2) == 0.2
+    np.testing.assert_allclose(benjamini_hochberg(p), expected)
+    assert benjamini_hochberg([]).size == 0
+    assert benjamini_hochberg(0.2) == 0.2
 
 
 def test_false_discoveries_in_planted_mixtures():
@@ -132,7 +140,7 @@ def test_false_discoveries_in_planted_mixtures():
         # the draws of one null, shared by all entries: their p-values depend on each other
         null = np.sort(rng.normal(size=draws))
         above = draws - np.searchsorted(null, observed, side="left")
-        called = matching.benjamini_hochberg((1 + above) / (1 + draws)) <= 0.1
+        called = benjamini_hochberg((1 + above) / (1 + draws)) <= 0.1
         false.append(called[:n_null].sum() / max(called.sum(), 1))
         power.append(called[n_null:].mean())
     # rate times share of nulls: .08; and not far below
@@ -144,7 +152,7 @@ def test_false_discoveries_in_planted_mixtures():
 def test_draws_are_functions_of_the_key_and_more_begin_with_the_same():
     a, b = SideInputs(latents=codes(0)), SideInputs(latents=codes(1))
     steps = []
-    run = lambda draws, seed=0: matching.null_values(
+    run = lambda draws, seed=0: null_values(
         pearson_of_first,
         a,
         b,
@@ -186,15 +194,15 @@ def test_shifts_within_activity_get_the_bins_of_both_sides():
         seen.append(b.token_bins)
         return 0.0
 
-    matching.null_values(bins_of, a, b, "activity_shift", KEY, 2)
+    null_values(bins_of, a, b, "activity_shift", KEY, 2)
     np.testing.assert_array_equal(seen[0], bins)
     own = dataclasses.replace(b, token_bins=np.arange(160) // 40)
-    matching.null_values(bins_of, a, own, "activity_shift", KEY, 2)
+    null_values(bins_of, a, own, "activity_shift", KEY, 2)
     np.testing.assert_array_equal(seen[-1], own.token_bins)
-    matching.null_values(bins_of, a, b, "token_shift", KEY, 2)
+    null_values(bins_of, a, b, "token_shift", KEY, 2)
     assert seen[-1] is None
     with pytest.raises(ConfigError, match="latents of both sides"):
-        matching.with_token_bins(a, SideInputs())
+        with_token_bins(a, SideInputs())
 
 
 def test_pairs_are_judged_by_nulls_of_pairs():
@@ -211,7 +219,7 @@ def test_pairs_are_judged_by_nulls_of_pairs():
     )
     changing = iter([np.zeros(2), np.zeros(3), np.zeros(2)])
     with pytest.raises(ConfigError, match="same shape in every draw"):
-        matching.null_values(lambda a, b: next(changing), x, m, lambda key, m: m, KEY, 3)
+        null_values(lambda a, b: next(changing), x, m, lambda key, m: m, KEY, 3)
 
 
 def test_whole_pipelines_are_run_again():
@@ -224,7 +232,7 @@ def test_whole_pipelines_are_run_again():
     a, b = SideInputs(latents=a), SideInputs(latents=b)
     pipeline = Pipeline("phi", "assignment", 0.2, (("min_firings", {"at_least": 20}),))
     run = lambda read: significance(
-        matching.pipeline_statistic(pipeline, read), a, b, "token_shift", KEY, 9, ceiling=8.0
+        pipeline_statistic(pipeline, read), a, b, "token_shift", KEY, 9, ceiling=8.0
     )
     matched = run("n_matched")
     assert matched.observed == 4
@@ -244,7 +252,7 @@ def test_whole_pipelines_are_run_again():
         "2 of 8 entries: the statistic is undefined for what was observed"
     )
     # without a threshold chance finds partners for all
-    bare = matching.pipeline_statistic(pipeline.unfiltered(), "n_matched")
+    bare = pipeline_statistic(pipeline.unfiltered(), "n_matched")
     assert significance(bare, a, b, "token_shift", KEY, 2).p == 1.0
     with pytest.raises(ConfigError, match="Did you mean 'n_matched'"):
-        matching.pipeline_statistic(pipeline, "n_match")
+        pipeline_statistic(pipeline, "n_match")

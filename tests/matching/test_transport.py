@@ -7,11 +7,13 @@ from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax import matching
 from synthsae_jax.errors import ConfigError
+from synthsae_jax.matching.transport import partial_transport, soft_matching
+from synthsae_jax.matching.transport import sinkhorn as plain_sinkhorn
 
 SHAPE = (9, 6)
-sinkhorn = jax.jit(lambda s, a, b: matching.sinkhorn(s, a, b, epsilon=0.02, iterations=1200))
-partial = jax.jit(lambda s: matching.partial_transport(s, unmatched=0.5, epsilon=0.01))
-part = jax.jit(lambda s: matching.partial_transport(s, mass=0.3, epsilon=0.01))
+sinkhorn = jax.jit(lambda s, a, b: plain_sinkhorn(s, a, b, epsilon=0.02, iterations=1200))
+partial = jax.jit(lambda s: partial_transport(s, unmatched=0.5, epsilon=0.01))
+part = jax.jit(lambda s: partial_transport(s, mass=0.3, epsilon=0.01))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def test_sinkhorn_has_its_marginals_and_comes_near_the_linear_program(s):
     np.testing.assert_allclose(plan.mass.sum(1), 1 / SHAPE[0], atol=1e-4)
     assert float(plan.matched) == pytest.approx(1, abs=1e-5)
     assert float(plan.error) < 1e-3
-    exact = matching.soft_matching(s)
+    exact = soft_matching(s)
     # the entropy costs at most epsilon sd(s) ln(L_a L_b)
     assert 0 < float(exact.value - plan.value) < 0.02 * s.std() * np.log(s.size)
 
@@ -43,14 +45,14 @@ def test_dead_latents_carry_no_mass(s):
     s[2] = np.nan
     s[:, 1] = np.nan
     even = np.ones(SHAPE[0]), np.ones(SHAPE[1])
-    for plan in (sinkhorn(s, *even), matching.soft_matching(s), partial(s)):
+    for plan in (sinkhorn(s, *even), soft_matching(s), partial(s)):
         mass = np.asarray(plan.mass)
         assert np.isfinite(mass).all()
         assert (mass[2] == 0).all()
         assert (mass[:, 1] == 0).all()
     assert float(sinkhorn(s, *even).matched) == pytest.approx(1, abs=1e-5)
     nothing = np.full(SHAPE, np.nan, np.float32)
-    for plan in (sinkhorn(nothing, *even), matching.soft_matching(nothing), partial(nothing)):
+    for plan in (sinkhorn(nothing, *even), soft_matching(nothing), partial(nothing)):
         assert not np.asarray(plan.mass).any()
         assert float(plan.matched) == 0
         assert np.isnan(float(plan.value))
@@ -58,7 +60,7 @@ def test_dead_latents_carry_no_mass(s):
 
 def test_soft_matching_of_equal_widths_is_the_assignment(s):
     square = s[:6]
-    plan = matching.soft_matching(square)
+    plan = soft_matching(square)
     best = square[linear_sum_assignment(square, maximize=True)].mean()
     assert float(plan.value) == pytest.approx(best, abs=1e-5)
     assert float(plan.error) < 1e-6
@@ -68,11 +70,11 @@ def test_soft_matching_of_a_doubled_side_splits_each_latent_in_two(s):
     # every latent of B twice: each original shares its mass between its copies
     square = s[:6]
     doubled = np.repeat(square, 2, axis=1)
-    plan = matching.soft_matching(doubled)
-    assert float(plan.value) == pytest.approx(float(matching.soft_matching(square).value), abs=1e-5)
+    plan = soft_matching(doubled)
+    assert float(plan.value) == pytest.approx(float(soft_matching(square).value), abs=1e-5)
     np.testing.assert_allclose(plan.mass.sum(0), 1 / 12, atol=1e-6)
     # rows and columns swapped: the same plan, transposed
-    swapped = matching.soft_matching(doubled.T)
+    swapped = soft_matching(doubled.T)
     assert float(swapped.value) == pytest.approx(float(plan.value), abs=1e-5)
 
 
@@ -80,7 +82,7 @@ def test_an_unconnected_plan_is_undefined():
     # two latents of A may only go to one of B, which has a third of the mass
     s = np.full((3, 3), np.nan)
     s[0, 0] = s[1, 0] = s[2, 1] = s[2, 2] = 1.0
-    plan = matching.soft_matching(s)
+    plan = soft_matching(s)
     assert np.isnan(plan.value)
     assert plan.matched == 0
 
@@ -104,8 +106,8 @@ def test_partial_transport_estimates_the_shared_part():
 
 def test_choices_are_checked(s):
     with pytest.raises(ConfigError, match="epsilon > 0"):
-        matching.sinkhorn(s, epsilon=0.0)
+        plain_sinkhorn(s, epsilon=0.0)
     with pytest.raises(ConfigError, match=r"share in \(0, 1\)"):
-        matching.partial_transport(s, mass=1.0)
+        partial_transport(s, mass=1.0)
     with pytest.raises(ConfigError, match=r"weight_a must be float \[9\]"):
-        matching.sinkhorn(s, np.ones(3))
+        plain_sinkhorn(s, np.ones(3))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import CausalCounts, TruthCounts, causal_counts, truth_from_counts
+from synthsae_jax.matching import TruthCounts, causal_counts, truth_from_counts
+from synthsae_jax.matching.truth_causal import CausalCounts
 
 N, F, L, D = 12, 6, 9, 8
 

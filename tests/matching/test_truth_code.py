@@ -5,7 +5,8 @@ import oracles
 import pytest
 from scipy.optimize import nnls
 
-from synthsae_jax.matching import code_fit, truth_map
+from synthsae_jax.matching import truth_map
+from synthsae_jax.matching.truth_code import code_fit
 
 N, F, L, K = 600, 9, 14, 4
 

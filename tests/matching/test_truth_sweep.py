@@ -12,14 +12,13 @@ from synthsae_jax.matching import (
     bands,
     causal_counts,
     match_report,
-    pearson,
-    report_sweep,
     solve,
     truth_from_counts,
-    truth_inputs,
-    truth_method_names,
-    truth_sweep,
 )
+from synthsae_jax.matching.moments import pearson
+from synthsae_jax.matching.truth import truth_inputs
+from synthsae_jax.matching.truth_methods import truth_methods
+from synthsae_jax.matching.truth_sweep import report_sweep, truth_sweep
 
 N, F, L = 300, 8, 10
 
@@ -63,7 +62,7 @@ def sweeps(sides):
 def test_each_setting_is_the_map_of_that_setting(sides, sweeps):
     w_dec, counts, features, evidence = sides[0]
     sweep = sweeps[0]
-    assert {m for m, _ in sweep.settings} == set(truth_method_names())
+    assert {m for m, _ in sweep.settings} == set(truth_methods.names())
     assert {t for _, t in sweep.settings} == {0.5, 0.6, 0.7, 0.8, 0.9}
     for method, t in sweep.settings:
         if t in (0.5, 0.9):
@@ -72,7 +71,7 @@ def test_each_setting_is_the_map_of_that_setting(sides, sweeps):
             )
             np.testing.assert_array_equal(sweep.of(method, t), one)
     # a stricter threshold attributes fewer, and never another feature
-    for method in truth_method_names():
+    for method in truth_methods.names():
         loose, strict = sweep.of(method, 0.5), sweep.of(method, 0.9)
         assert ((strict == loose) | (strict == -1)).all()
         assert (loose >= 0).any()

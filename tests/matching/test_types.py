@@ -7,18 +7,16 @@ import oracles
 import pytest
 
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.matching import (
+from synthsae_jax.matching import largest_true_matching, truth_from_counts
+from synthsae_jax.matching.kin import graded_relation, related, twins
+from synthsae_jax.matching.latent_types import (
     LATENT_KINDS,
-    CodeFit,
     TypeCounts,
     TypeRule,
-    graded_relation,
-    largest_true_matching,
+    child_on,
     latent_types,
-    truth_from_counts,
 )
-from synthsae_jax.matching.kin import related, twins
-from synthsae_jax.matching.latent_types import child_on
+from synthsae_jax.matching.truth_code import CodeFit
 
 N, F, D = 3000, 10, 16
 PARENT = np.array([-1, 0, -1, -1, -1, -1, -1, 6, -1, -1])  # 0 -> 1, 6 -> 7

@@ -9,7 +9,8 @@ from scipy.stats import kstest
 
 import levels
 from synthsae_jax import worlds
-from synthsae_jax.matching import SideInputs, judge_draws
+from synthsae_jax.matching import SideInputs
+from synthsae_jax.matching.significance import judge_draws
 from synthsae_jax.protocols import Context, ProtocolResult, run_protocol
 from synthsae_jax.protocols.base import NullNumbers
 from synthsae_jax.worlds.inputs import bare

@@ -9,7 +9,8 @@ from scipy import sparse
 
 from synthsae_jax import matching, worlds
 from synthsae_jax.experiments.validity.measure import turned
-from synthsae_jax.matching import CoMoments, TypeCounts
+from synthsae_jax.matching import CoMoments
+from synthsae_jax.matching.latent_types import TypeCounts
 from synthsae_jax.metrics.reference import OracleCodes
 from synthsae_jax.suite.evidence import code_evidence, firing_evidence
 from synthsae_jax.suite.reading import METHODS

@@ -26,8 +26,8 @@ from synthsae_jax.experiments.matching.setting import (
     SOLVERS,
     Setting,
 )
-from synthsae_jax.matching import CredenceModel
 from synthsae_jax.matching.calibration import brier, calibration_error
+from synthsae_jax.matching.credence_model import CredenceModel
 from synthsae_jax.numerics import firings, is_alive
 from synthsae_jax.suite.observation import Number
 from synthsae_jax.suite.quarters import quarters

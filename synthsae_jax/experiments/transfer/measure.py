@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from synthsae_jax import matching
 from synthsae_jax.experiments.transfer.models import Target, models_of
 from synthsae_jax.experiments.transfer.numbers import (
     EV,
@@ -31,6 +30,7 @@ from synthsae_jax.experiments.transfer.training import (
     train_sources,
 )
 from synthsae_jax.matching import PairCounts
+from synthsae_jax.matching.linear_maps import judge_alignment
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.context import Context
 from synthsae_jax.suite.observation import Number, Observation, Side
@@ -77,7 +77,7 @@ def _of_target(
         of_a, of_target = held_out
         for name, both in maps.items():
             if name != DISJOINT:
-                judged = matching.judge_alignment(both.forward, of_target, of_a)
+                judged = judge_alignment(both.forward, of_target, of_a)
                 yield Number(name, "alignment_ev", judged["explained_variance"], CONSTANT)
         alike = setup.models.family.gram_correlation(i)
         yield Number("", "gram_correlation", alike, CONSTANT)

@@ -11,7 +11,8 @@ import numpy as np
 
 from synthsae_jax import keys, matching
 from synthsae_jax.errors import require
-from synthsae_jax.matching import LinearMap
+from synthsae_jax.matching.alignment import procrustes_from_covariance
+from synthsae_jax.matching.linear_maps import LinearMap
 from synthsae_jax.saes import SAEParams
 from synthsae_jax.suite import pairs
 from synthsae_jax.worlds import Instance, World, see
@@ -58,7 +59,7 @@ def known_rotation(source: Instance, target: Instance, place: np.ndarray) -> Bot
     Plain views; `place` says whose direction each feature of the target has. Exact where the
     geometry is shared; else what the best rotation can do without shared geometry.
     """
-    turn = matching.procrustes_from_covariance(target.dictionary.T @ source.dictionary[place])
+    turn = procrustes_from_covariance(target.dictionary.T @ source.dictionary[place])
     return Both(
         LinearMap(turn, target.bias, source.bias), LinearMap(turn.T, source.bias, target.bias)
     )
