@@ -13,22 +13,8 @@ from synthsae_jax.matching import CoMoments
 from synthsae_jax.matching.latent_types import TypeCounts
 from synthsae_jax.metrics.reference import OracleCodes
 from synthsae_jax.suite.evidence import code_evidence, firing_evidence
-from synthsae_jax.suite.reading import METHODS
-from synthsae_jax.suite.study import (
-    Pair,
-    Subject,
-    balanced,
-    by_world,
-    read,
-    read_codes,
-    read_latents,
-    rows_of_pair,
-    rule_numbers,
-    select,
-    truth_numbers,
-)
-from synthsae_jax.suite.table import Shared
-from synthsae_jax.training import TrainConfig
+from synthsae_jax.suite.pair import Pair, rule_numbers, truth_numbers
+from synthsae_jax.suite.reading import METHODS, Subject, read, read_codes, read_latents
 from synthsae_jax.worlds import family
 
 N_TOKENS = 8192
@@ -124,22 +110,14 @@ def test_an_equivalent_sae_scores_the_same(pairs):
             assert other.value == pytest.approx(one.value, nan_ok=True, abs=1e-6)
 
 
-def test_rows_of_a_pair_carry_factors_and_reasons(pairs):
-    shared = Shared("validity@1", "micro", 3, TrainConfig(n_samples=64, batch_size=64))
-    side = {"run_id": "a", "instance": 0, "init_seed": 0, "data_seed": 0, "sae": "oracle"}
-    numbers = rule_numbers(pairs[1])
-    rows = rows_of_pair(
-        shared, numbers, side, {**side, "run_id": "b"}, N_TOKENS, "zero", factor_shared=0.0
+def test_an_undefined_number_says_why(pairs):
+    (number,) = (
+        n
+        for n in rule_numbers(pairs[1])
+        if (n.variant, n.metric) == ("best_correlation_0.1", "precision")
     )
-    assert {r["run_id_b"] for r in rows} == {"b"}
-    (row,) = select(rows, variant="best_correlation_0.1", metric="precision")
-    assert (row["status"], row["reason"]) == ("undefined", "nothing is matched")
-    means = by_world(lambda found: float(len(found)))(rows)
-    assert means == {3: len(rows)}
-
-
-def test_cells_take_turns():
-    assert balanced([["a1", "a2", "a3"], ["b1"]]) == ["a1", "b1", "a2", "a3"]
+    assert np.isnan(number.value)
+    assert number.reason == "nothing is matched"
 
 
 def test_a_diverged_pair_has_no_true_band(pairs):
