@@ -11,13 +11,12 @@ from synthsae_jax.errors import ConfigError
 from synthsae_jax.matching import (
     TRUTH_METHODS,
     TruthCounts,
-    TruthRule,
     causal_counts,
     truth_from_counts,
     truth_map,
 )
 from synthsae_jax.matching.truth_causal import CausalCounts
-from synthsae_jax.matching.truth_methods import geometric_chance
+from synthsae_jax.matching.truth_methods import TruthRule, geometric_chance
 
 L, F, D, N = 12, 8, 10, 64
 # the others have tests of their own
