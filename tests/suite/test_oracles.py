@@ -1,18 +1,22 @@
 """Truth, protocols and shares on SAEs that know their features: identity, and sums to one."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from synthsae_jax import matching, worlds
-from synthsae_jax.protocols import Context, protocol_names
+from synthsae_jax.experiments.universality.measure import SCALES, protocol_context
+from synthsae_jax.protocols import protocol_names
 from synthsae_jax.suite.oracles import known_truth, oracles_of
 from synthsae_jax.suite.pair import Pair, protocol_numbers
 from synthsae_jax.suite.reading import DEFAULT_TRUTH, METHODS, Subject, read, read_truth
 from synthsae_jax.worlds import family
 
 F, D, N = 24, 32, 8192
+SCALE = dataclasses.replace(SCALES["smoke"], protocol_tokens=1024, level_draws=2)
 CONDITIONS = (family.ROTATED, family.DISJOINT_INDEPENDENT)
 
 
@@ -82,13 +86,14 @@ def said(members, oracles, truth):
     for i, condition in enumerate(CONDITIONS, start=1):
         world = members.registry(condition.coupling)
         a, b = (read(oracles[j][1][0], world, N, 3, truth=truth[j]) for j in (0, i))
+        pair = Pair(a, b, members.base)
         numbers = protocol_numbers(
-            Pair(a, b, members.base),
+            pair,
             protocol_names(),
             key=jax.random.key(3),
-            draws=2,
-            n_tokens=1024,
-            context=Context(level_draws=2),
+            draws=SCALE.draws,
+            n_tokens=SCALE.protocol_tokens,
+            context=protocol_context(pair, world, SCALE, 3),
         )
         found[condition.name] = {(n.variant, n.metric): n for n in numbers}
     return found

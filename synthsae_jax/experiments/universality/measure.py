@@ -193,7 +193,7 @@ def _numbers(context: Context, models: Family, of: FamilyPair, pair: Pair) -> It
         key=keys.null_key(context.world_index),
         draws=scale.draws,
         n_tokens=scale.protocol_tokens,
-        context=_beside(pair, world, scale, context.world_index),
+        context=protocol_context(pair, world, scale, context.world_index),
     )
     for number in said:
         yield number
@@ -201,7 +201,9 @@ def _numbers(context: Context, models: Family, of: FamilyPair, pair: Pair) -> It
             yield _error(number, common)
 
 
-def _beside(pair: Pair, world: World, scale: UniversalityScale, seed: int) -> ProtocolContext:
+def protocol_context(
+    pair: Pair, world: World, scale: UniversalityScale, seed: int
+) -> ProtocolContext:
     """What protocols may read beside the codes: activations, and what SAEs make of them.
 
     Tokens carry no labels here, so what a protocol does with token strings is left out. An oracle
