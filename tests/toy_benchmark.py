@@ -74,7 +74,7 @@ def toy(
         ]
 
     sizes = {"smoke": {}}
-    return Benchmark("toy@1", "toy", "?", "f1", "", sizes, cells, ("sae",), ("f1",), claims)
+    return Benchmark("toy@1", "toy", "?", "f1", sizes, cells, claims)
 
 
 def computed(log: Path) -> list[int]:

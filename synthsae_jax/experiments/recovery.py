@@ -25,7 +25,6 @@ from synthsae_jax.suite.recipes import recipe_names
 from synthsae_jax.suite.scale import Scale, scales_of
 from synthsae_jax.suite.scores import level_observation, score_numbers
 from synthsae_jax.suite.seeds import run_seed
-from synthsae_jax.suite.study.setting import train_config  # noqa: F401  (for experiments to come)
 from synthsae_jax.worlds import Instance, World
 
 BOUNDS = "bounds"

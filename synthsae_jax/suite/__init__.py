@@ -38,8 +38,7 @@ def describe(name: str) -> str:
     """What a benchmark asks, its primary number, and what each scale takes."""
     benchmark = benchmarks[name]
     lines = [f"{name}: {benchmark.title}", f"  {benchmark.question}"]
-    variant = f" ({benchmark.primary_variant})" if benchmark.primary_variant else ""
-    lines.append(f"  primary number: {benchmark.primary}{variant}")
+    lines.append(f"  primary number: {benchmark.primary}")
     for scale in benchmark.sizes:
         cells = benchmark.cells(scale, "")
         size = benchmark.sizes[scale]

@@ -39,19 +39,16 @@ class Cell:
 class Benchmark:
     """A registered experiment.
 
-    `cells(scale, salt)` lists its work, ordered so that any prefix is balanced. `primary` is the
-    metric (and `primary_variant` its variant) that one quotes.
+    `cells(scale, salt)` lists its work, ordered so that any prefix is balanced. `primary` says
+    which number one quotes.
     """
 
     id: str  # "recovery@1": whatever could move its number moves the version
     title: str
     question: str
     primary: str
-    primary_variant: str
     sizes: Mapping[str, Mapping[str, Any]]  # scale -> worlds, instances, seeds, samples, ...
     cells: Callable[[str, str], Sequence[Cell]]
-    by: tuple[str, ...]  # columns that tell the settings of its table apart
-    metrics: tuple[str, ...]  # shown in its table, in order
     claims: tuple[Claim, ...] = ()  # judged when a run is complete
     design: Any = None  # the `Design` that it was made from
 

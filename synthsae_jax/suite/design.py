@@ -154,11 +154,8 @@ class Design:
             title=self.title,
             question=self.question,
             primary=self.primary.title,
-            primary_variant="",
             sizes={name: dataclasses.asdict(scale) for name, scale in self.scales.items()},
             cells=self.cells,
-            by=(),
-            metrics=(),
             claims=self.claims,
             design=self,
         )

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from synthsae_jax import matching, similarity
-from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.matching import Matching, PairCounts
 from synthsae_jax.matching.report import why_undefined
 from synthsae_jax.matching.truth_sweep import report_sweep
@@ -20,7 +19,6 @@ from synthsae_jax.modes import fixed
 from synthsae_jax.protocols import run_protocol
 from synthsae_jax.protocols.base import Context
 from synthsae_jax.protocols.rules import PairView, rules
-from synthsae_jax.suite import table
 from synthsae_jax.suite.observation import Number
 from synthsae_jax.suite.reading import Reading
 from synthsae_jax.worlds import Instance, World
@@ -206,33 +204,6 @@ def protocol_numbers(
             )
             found.append(_standard(f"{name}/chance", "score", null, why))
     return found
-
-
-def rows_of_pair(
-    shared: table.Shared,
-    numbers: Sequence[Number],
-    columns_a: Mapping[str, Any],
-    columns_b: Mapping[str, Any],
-    n_tokens: int,
-    condition: str = "",
-    **more: Any,
-) -> list[Row]:
-    """Rows of the tidy table; `columns_*` say which runs these are, `more` takes factors."""
-    return [
-        make_row(
-            **shared.columns(),
-            **columns_a,
-            **{f"{name}_b": columns_b[name] for name in table.PAIRED if name in columns_b},
-            **({"sae_b": columns_b["sae"]} if columns_b.get("sae") != columns_a.get("sae") else {}),
-            condition=condition,
-            metric=number.metric,
-            variant=number.variant,
-            n_eval=n_tokens,
-            **more,
-            **table.valued(number.value, reason=number.reason),
-        )
-        for number in numbers
-    ]
 
 
 @functools.cache

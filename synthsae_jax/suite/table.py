@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +12,6 @@ import numpy as np
 
 from synthsae_jax.io import configs
 from synthsae_jax.io.provenance import git_state
-from synthsae_jax.io.rows import Row, make_row
 from synthsae_jax.training import TrainConfig
 from synthsae_jax.training.runs import registered
 
@@ -45,43 +42,6 @@ class Shared:
         }
 
 
-def run_rows(
-    shared: Shared,
-    result: Any,
-    instances: Sequence[int],
-    found: Mapping[str, np.ndarray],
-    variant: str,
-    labels: Sequence[str] | None = None,
-    **more: Any,
-) -> list[Row]:
-    """A row per run and metric; `found` has arrays [I, R], and a diverged run keeps its rows.
-
-    `labels` [R] name the settings of the runs where the architecture's name does not.
-    """
-    rows = []
-    for i, r in np.ndindex(*result.status.shape):
-        status = str(result.status[i, r])
-        identity = run_columns(shared, result, instances[i], i, r)
-        if labels is not None:
-            identity["sae"] = labels[r]
-        for metric, values in found.items():
-            if metric in _NOT_METRICS:
-                continue
-            value = float(values[i, r]) if status == "ok" else math.nan
-            rows.append(
-                make_row(
-                    **shared.columns(),
-                    **identity,
-                    **more,
-                    metric=metric,
-                    variant=variant,
-                    n_eval=int(found["n_eval"][i, r]),
-                    **valued(value, status),
-                )
-            )
-    return rows
-
-
 def run_columns(shared: Shared, result: Any, instance: int, i: int, r: int) -> dict[str, Any]:
     """The columns that say which run this is."""
     numbers = {name: _item(v, i, r) for name, v in vars(result.hyper).items() if v is not None}
@@ -108,56 +68,6 @@ def run_columns(shared: Shared, result: Any, instance: int, i: int, r: int) -> d
     where = {"benchmark": shared.benchmark, "world": shared.world, "seed": shared.world_seed}
     run_id = configs.config_hash({**where, **identity, "config": digest})[:16]
     return {**identity, "config_hash": digest[:16], "run_id": run_id}
-
-
-def level_rows(
-    shared: Shared,
-    sae: str | None,
-    instance: int,
-    found: Mapping[str, float],
-    level: str,
-    **more: Any,
-) -> list[Row]:
-    """Rows of a chance level or ceiling, which belong to an architecture (None: to all of them)."""
-    return [
-        make_row(
-            **shared.columns(),
-            **more,
-            sae=sae,
-            instance=instance,
-            run_id=f"{level}-{shared.world_seed}-{sae or 'all'}",
-            metric=metric,
-            variant=level,
-            n_eval=int(found["n_eval"]),
-            **valued(value),
-        )
-        for metric, value in found.items()
-        if metric not in _NOT_METRICS
-    ]
-
-
-def missing_rows(shared: Shared, sae: str, instance: int, reason: str, level: str) -> list[Row]:
-    """A row for a level that could not be computed, with the reason in place of a value."""
-    row = make_row(
-        **shared.columns(),
-        sae=sae,
-        instance=instance,
-        run_id=f"{level}-{shared.world_seed}-{sae}",
-        metric="f1",
-        variant=level,
-        n_eval=0,
-        **valued(math.nan, reason=reason),
-    )
-    return [row]
-
-
-def valued(value: float, status: str = "ok", reason: str = "") -> dict[str, Any]:
-    """The columns value, status and reason: an undefined value is null and says so."""
-    if status == "diverged":
-        return {"value": None, "status": status, "reason": "the training loss was not finite"}
-    if not math.isfinite(value):
-        return {"value": None, "status": "undefined", "reason": reason or "undefined on this run"}
-    return {"value": float(value), "status": "ok"}
 
 
 @functools.cache
