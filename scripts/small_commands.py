@@ -26,7 +26,7 @@ from typing import Any
 from faults import ACTS, Faults
 
 PACKAGE = "synthsae_jax.experiments"
-STEPS, TOKENS, WORLDS, ARMS = 12, 2048, 2, 2  # of what runs here
+STEPS, TOKENS, ARMS = 12, 2048, 2  # of what runs here
 TOY_SECONDS = 0.3  # that each of four cells sleeps
 
 
@@ -66,21 +66,20 @@ def _shrink(benchmark: str) -> None:
     from synthsae_jax.experiments import quick
     from synthsae_jax.suite.base import benchmarks
 
-    small = _small(benchmarks[benchmark].design)
+    small = _small(benchmarks[benchmark].design, worlds=2)
     benchmarks.unregister(benchmark)
     benchmarks.register(benchmark, small.explanation)(small.benchmark())
-    if design := getattr(quick, "DESIGN", None):
-        quick.DESIGN = _small(design)
+    quick.DESIGN = _small(quick.DESIGN, worlds=1)
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
     toys = importlib.import_module("toy_benchmark")
     benchmarks.register("toy@1")(toys.toy(seconds=TOY_SECONDS))
 
 
-def _small(design: Any) -> Any:
+def _small(design: Any, worlds: int) -> Any:
     """The design with few worlds, arms and steps at its smallest scale."""
     scale = design.scales["smoke"]
     sizes = {"n_train": STEPS * scale.batch_size, "n_match": TOKENS, "n_eval": TOKENS}
-    sizes |= {"worlds": min(WORLDS, scale.worlds + 1), "seeds": min(2, scale.seeds)}
+    sizes |= {"worlds": worlds, "seeds": min(2, scale.seeds)}
     known = {field.name for field in dataclasses.fields(scale)}
     arms = tuple(arm.name for arm in design.arms_of(scale))[:ARMS]
     changes = {name: size for name, size in sizes.items() if name in known}
