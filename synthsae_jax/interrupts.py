@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 _PATIENCE = 5.0  # seconds to end by an exception: Docker kills after 10, Slurm after 30
 _SIGNALS = tuple(
@@ -104,12 +105,15 @@ def program(name: str) -> Iterator[None]:
     os.set_blocking(writing, False)
     # the interpreter's C handler writes a signal's number here at once, whatever Python does
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in ours:
-        signal.signal(number, functools.partial(_raise_or_end, name))
     watcher = threading.Thread(target=_watch, args=(name, reading, ours), daemon=True)
-    watcher.start()
+    unraisable = sys.unraisablehook
     _watching = True
     try:
+        # inside, since what they raise from now on has to be caught below
+        sys.unraisablehook = functools.partial(_not_raised, unraisable)
+        for number in ours:
+            signal.signal(number, functools.partial(_raise_or_end, name))
+        watcher.start()
         yield
     except (KeyboardInterrupt, Terminated) as end:
         number = number_of(end)
@@ -122,6 +126,7 @@ def program(name: str) -> Iterator[None]:
             _watching = False
             for number in ours:
                 signal.signal(number, previous[number])
+            sys.unraisablehook = unraisable
             signal.set_wakeup_fd(before)
             os.close(writing)  # the watcher reads the end of the pipe
             watcher.join(timeout=1.0)
@@ -148,6 +153,16 @@ def _raise_or_end(name: str, number: int, frame: FrameType | None) -> None:
     if _is_importing(frame):
         _end_now(name, number)
     _raise(number, frame)
+
+
+def _not_raised(otherwise: Callable[[Any], object], failure: Any) -> None:
+    """Raise again, a moment later, what was dropped in a destructor or a callback."""
+    if (number := requested()) is not None and issubclass(
+        failure.exc_type, KeyboardInterrupt | Terminated
+    ):
+        _thread.start_new_thread(_send_again, (number,))
+    else:
+        otherwise(failure)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

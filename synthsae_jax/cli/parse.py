@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from synthsae_jax import interrupts
 from synthsae_jax.errors import ConfigError, unknown_name
 
 _HELP = ("-h", "--help")
@@ -38,6 +39,8 @@ def parse(program: str, argv: Sequence[str], commands: Mapping[str, type]) -> An
             return tyro.cli(
                 union, prog=program, args=list(argv), config=(tyro.conf.FlagCreatePairsOff,)
             )
+    except interrupts.Terminated:  # which is a SystemExit too
+        raise
     except SystemExit as end:
         if not end.code:
             return None

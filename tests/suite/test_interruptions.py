@@ -75,6 +75,60 @@ def test_ctrl_c_while_modules_are_imported_is_heard(moment, tmp_path):
     assert time.monotonic() - start < 30
 
 
+START = f"""
+import sys; sys.path.insert(0, {str(DRIVER.parent)!r})
+import light
+import os, signal, threading, time
+from synthsae_jax import interrupts
+"""
+# moments at which a signal used to be lost, or its line: found by interrupting at random
+MOMENTS = {
+    "while the program sets itself up": """
+start = threading.Thread.start
+def start_and_signal(thread):
+    start(thread)
+    os.kill(os.getpid(), signal.SIGNAL)
+threading.Thread.start = start_and_signal
+with interrupts.program("toy"):
+    time.sleep(20)
+""",
+    "in a destructor, which drops what is raised": """
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGNAL)
+        time.sleep(0.01)
+with interrupts.program("toy"):
+    Last()
+    time.sleep(20)
+""",
+    "while the words are parsed": """
+from synthsae_jax import cli
+import tyro
+def parsing(*words, **options):
+    os.kill(os.getpid(), signal.SIGNAL)
+    time.sleep(20)
+tyro.cli = parsing
+sys.exit(cli.main(["run", "recovery@1"]))
+""",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("kind", "line"), [("SIGINT", "interrupted."), ("SIGTERM", "ended by SIGTERM.")]
+)
+def test_a_signal_is_heard_at_every_moment(moment, kind, line):
+    code = START + MOMENTS[moment].replace("SIGNAL", kind)
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    name = "synthsae" if "parsed" in moment else "toy"
+    assert (done.returncode, done.stderr) == (
+        {"SIGINT": 130, "SIGTERM": 143}[kind],
+        f"{name}: {line}\n",
+    )
+    assert time.monotonic() - begin < 15
+
+
 @pytest.mark.slow
 def test_the_script_of_many_interruptions_goes_on_where_it_was_stopped(tmp_path):
     script = Path(__file__).parents[2] / "scripts" / "try_interruptions"
