@@ -64,9 +64,9 @@ def build(
     into the folder). Returns the paths written.
     """
     # here, so that importing this package does not load a plotting library
-    from synthsae_jax.report import views
+    from synthsae_jax.report import folder_page
 
-    return views.write_report(folder, figures, width, out)
+    return folder_page.write_report(folder, figures, width, out)
 
 
 def __getattr__(name: str) -> Any:

@@ -56,4 +56,4 @@ class Result:
 def _report() -> Any:
     # report stands above this folder and draws what is here; it is looked up when a picture is
     # asked for, so that computing never loads a plotting library
-    return importlib.import_module("synthsae_jax.report.views")
+    return importlib.import_module("synthsae_jax.report.folder_page")

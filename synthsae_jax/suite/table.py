@@ -15,7 +15,6 @@ from synthsae_jax.io.provenance import git_state
 from synthsae_jax.training import TrainConfig
 from synthsae_jax.training.runs import registered
 
-_NOT_METRICS = ("n_eval",)
 PAIRED = ("run_id", "instance", "init_seed", "data_seed")
 
 
