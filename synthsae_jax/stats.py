@@ -1,4 +1,4 @@
-"""Intervals for means over few units, and what may be concluded from one (PROTOCOL, section 4).
+"""Intervals for means over few units (PROTOCOL, section 4).
 
 The unit is what was drawn independently: the world for claims about worlds, the instance within
 one. Seeds inside an instance are averaged first. Below 5 units there are points and no interval,
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from scipy import stats as scipy_stats
 
 from synthsae_jax import resampling
-from synthsae_jax.errors import check_choice, require
+from synthsae_jax.errors import require
 
-Verdict = Literal["supported", "refuted", "undecided"]
 FEWEST_UNITS = 5  # below: points, no interval
 BOOTSTRAP_UNITS = 20  # from here on: BCa instead of t
 
@@ -31,7 +29,9 @@ class Interval:
     lo: float | None
     hi: float | None
     n: int  # units (for pairs: instances) behind the estimate
-    method: str  # "t", "bca", "jackknife", "points" (too few units) or "undefined" (no value)
+    # "t", "bca", "jackknife", "exact" (a share with none or all of n), "points" (too few units) or
+    # "undefined" (no value)
+    method: str
     excluded: int = 0  # undefined values that were left out
     points: tuple[float, ...] = ()  # the unit means, where there are too few for an interval
     se: float = math.nan
@@ -77,6 +77,24 @@ def nested_interval(
     means, excluded = _means_by(values, list(units))
     interval = mean_interval(list(means.values()), level)
     return dataclasses.replace(interval, excluded=excluded)
+
+
+def share_interval(
+    values: Sequence[float] | np.ndarray, trials: int, level: float = 0.95
+) -> Interval:
+    """`mean_interval` of shares, with the exact bound where it is none or all of what was tried.
+
+    `trials` is how many observations are behind the shares. Where every unit's share is 0 (or 1)
+    the bound is Clopper and Pearson's for 0 (or all) of `trials`: 0 of 60 leaves room for 6 %.
+    """
+    interval = mean_interval(values, level)
+    alike = interval.known and interval.lo == interval.hi
+    if not alike or interval.estimate not in (0.0, 1.0) or trials < 1:
+        return interval
+    # two-sided, as all intervals: the other tail's half is given away
+    reach = 1 - ((1 - level) / 2) ** (1 / trials)
+    lo, hi = (0.0, reach) if interval.estimate == 0 else (1 - reach, 1.0)
+    return dataclasses.replace(interval, lo=lo, hi=hi, method="exact", se=math.nan)
 
 
 def dyadic_interval(
@@ -127,120 +145,6 @@ def dyadic_interval(
         points = tuple(float(v) for v in pair_values)
         return Interval(mean, None, None, n, "points", excluded, points, level=level)
     return _t_interval(mean, se, df, n, "jackknife", excluded, level)
-
-
-@dataclasses.dataclass(frozen=True)
-class Hypothesis:
-    """What is claimed of a mean, fixed before the data are drawn.
-
-    `effect`: it reaches `smallest_effect` (its sign is the direction). `equivalent`: it lies
-    within `margin` of 0. `noninferior`: it is not below -`margin`.
-    """
-
-    smallest_effect: float
-    margin: float
-    claim: str = "effect"
-
-    def __post_init__(self):
-        check_choice("claim", self.claim, ("effect", "equivalent", "noninferior"))
-        require(
-            0 <= self.margin <= abs(self.smallest_effect),
-            f"Hypothesis: margin must lie between 0 and the smallest effect "
-            f"({abs(self.smallest_effect)}), got {self.margin}.",
-        )
-
-
-def verdict(
-    interval: Interval, smallest_effect: float, margin: float, claim: str = "effect"
-) -> Verdict:
-    """What the whole interval says of a claim: "supported", "refuted" or "undecided".
-
-    effect: supported where all of it reaches the smallest effect, refuted where all of it stays
-    short of the margin (too small to matter, or the wrong way). equivalent: supported inside
-    +-margin, refuted where all of it reaches the smallest effect in size. noninferior: supported
-    above -margin, refuted below it. Points without an interval decide nothing.
-    """
-    hypothesis = Hypothesis(smallest_effect, margin, claim)
-    lo, hi = interval.lo, interval.hi
-    if lo is None or hi is None:
-        return "undecided"
-    if claim == "effect" and smallest_effect < 0:
-        lo, hi = -hi, -lo
-    size = abs(hypothesis.smallest_effect)
-    if claim == "effect":
-        yes, no = lo >= size, hi < margin
-    elif claim == "equivalent":
-        yes, no = -margin <= lo and hi <= margin, lo >= size or hi <= -size
-    else:
-        yes, no = lo >= -margin, hi < -margin
-    # with margin = smallest effect an interval of width 0 on the line would be both
-    return "supported" if yes else "refuted" if no else "undecided"
-
-
-def p_value(interval: Interval, null: float = 0.0) -> float:
-    """Two-sided p value of the mean against `null`, by t; NaN where there is no interval."""
-    if not interval.known:
-        return math.nan
-    distance = abs(interval.estimate - null)
-    if interval.se == 0:
-        return 1.0 if distance == 0 else 0.0
-    return float(2 * scipy_stats.t.sf(distance / interval.se, interval.df))
-
-
-def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm-adjusted p values `[K]`, in the order given.
-
-    An undefined (NaN) one stays NaN and still counts as a member of the family.
-    """
-    p = np.asarray(p_values, np.float64)
-    order = np.argsort(np.where(np.isnan(p), np.inf, p), kind="stable")
-    steps = np.where(np.isnan(p[order]), 1.0, p[order]) * np.arange(p.size, 0, -1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return np.where(np.isnan(p), np.nan, adjusted)
-
-
-def family_verdicts(
-    intervals: Mapping[str, Interval], hypotheses: Mapping[str, Hypothesis]
-) -> dict[str, Verdict]:
-    """Verdicts of one named family: a decision stands only where it survives Holm as well.
-
-    The p value of a member is that against the bound its interval left behind.
-    """
-    alone = {
-        name: verdict(intervals[name], h.smallest_effect, h.margin, h.claim)
-        for name, h in hypotheses.items()
-    }
-    p = [_decision_p(intervals[name], h, alone[name]) for name, h in hypotheses.items()]
-    verdicts: dict[str, Verdict] = {}
-    for (name, decision), adjusted in zip(alone.items(), holm(p), strict=True):
-        # An interval that ends on its bound has p = 1 - level but for rounding.
-        survives = adjusted <= 1 - intervals[name].level + 1e-12
-        verdicts[name] = decision if survives else "undecided"
-    return verdicts
-
-
-def detectable_effect(interval: Interval, power: float = 0.8) -> float:
-    """The true difference from 0 that this many units would find with the given power.
-
-    `(t_(level) + t_(power)) se`; NaN where there is no interval.
-    """
-    if not interval.known:
-        return math.nan
-    ends = scipy_stats.t.ppf([0.5 + interval.level / 2, power], interval.df)
-    return float(ends.sum() * interval.se)
-
-
-def _decision_p(interval: Interval, hypothesis: Hypothesis, decision: Verdict) -> float:
-    if decision == "undecided":
-        return 1.0
-    estimate, size, margin = interval.estimate, hypothesis.smallest_effect, hypothesis.margin
-    if hypothesis.claim == "effect":
-        return p_value(interval, size if decision == "supported" else math.copysign(margin, size))
-    if hypothesis.claim == "noninferior":
-        return p_value(interval, -margin)
-    bound = margin if decision == "supported" else abs(size)
-    return p_value(interval, math.copysign(bound, estimate))
 
 
 def _t_interval(

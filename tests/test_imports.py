@@ -40,6 +40,8 @@ GROUND = {
     "logistic",
     "keys",
     "stats",
+    "verdicts",
+    "power",
     "resampling",
     "options",
     "parallel",

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from synthsae_jax import resampling, stats
+from synthsae_jax import resampling, stats, verdicts
 from synthsae_jax.errors import ConfigError
-from synthsae_jax.stats import Hypothesis, Interval
+from synthsae_jax.stats import Interval
 
 # 2000 repetitions: one standard error of a coverage near .95 is .005, so the band of PROTOCOL
 # section 4 (.92 to .98) lies 5 or more of them from it.
@@ -76,6 +76,36 @@ def test_constant_values_have_an_interval_of_width_zero():
     for n in (5, 30):
         interval = stats.mean_interval(np.full(n, 0.25))
         assert (interval.lo, interval.hi) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("trials", [5, 60, 1000])
+def test_none_and_all_of_n_have_the_exact_binomial_bound(trials):
+    for share, successes in ((0.0, 0), (1.0, trials)):
+        exact = scipy_stats.binomtest(successes, trials).proportion_ci(0.95, method="exact")
+        interval = stats.share_interval([share] * 6, trials)
+        assert interval.method == "exact"
+        np.testing.assert_allclose((interval.lo, interval.hi), (exact.low, exact.high), atol=1e-12)
+        # its p value turns at its own end, and is scipy's for any other null
+        end = interval.hi if share == 0 else interval.lo
+        assert verdicts.p_value(interval, end) == pytest.approx(0.05, rel=1e-9)
+        null = 0.3
+        expected = min(1.0, 2 * (0.7 if share == 0 else 0.3) ** trials)
+        assert verdicts.p_value(interval, null) == pytest.approx(expected, rel=1e-6)
+    # 0 of 60 leaves room for 6 %, so it does not show that a rate stays below 5
+    assert stats.share_interval([0.0] * 5, 60).hi == pytest.approx(0.0596, abs=1e-4)
+    assert verdicts.verdict(stats.share_interval([0.0] * 5, 60), 0.1, 0.05, "equivalent") == (
+        "undecided"
+    )
+    assert verdicts.verdict(stats.share_interval([0.0] * 5, 60), 0.1, 0.1, "equivalent") == (
+        "supported"
+    )
+
+
+def test_shares_with_spread_are_means_like_others():
+    values = [0.0, 0.1, 0.0, 0.2, 0.0]
+    assert stats.share_interval(values, 50) == stats.mean_interval(values)
+    assert stats.share_interval([0.5] * 6, 60) == stats.mean_interval([0.5] * 6)
+    assert stats.share_interval([0.0] * 3, 60).method == "points"
 
 
 @pytest.mark.parametrize("n", [5, 8, 20])
@@ -236,80 +266,3 @@ def test_lengths_and_levels_are_checked():
         stats.dyadic_interval([1.0, 2.0], [0], [1, 2])
     with pytest.raises(ConfigError, match="got 95"):
         stats.mean_interval([1.0], level=95)
-
-
-def between(lo: float, hi: float) -> Interval:
-    """An interval as a t-interval of 10 units would have it."""
-    se = (hi - lo) / 2 / scipy_stats.t.ppf(0.975, 9)
-    return Interval((lo + hi) / 2, lo, hi, 10, "t", se=se, df=9)
-
-
-@pytest.mark.parametrize(
-    ("claim", "smallest", "lo", "hi", "expected"),
-    [
-        ("effect", 0.1, 0.11, 0.3, "supported"),
-        ("effect", 0.1, 0.05, 0.3, "undecided"),
-        ("effect", 0.1, -0.3, 0.01, "refuted"),
-        ("effect", 0.1, -0.3, -0.2, "refuted"),
-        ("effect", -0.1, -0.3, -0.2, "supported"),
-        ("effect", -0.1, 0.2, 0.3, "refuted"),
-        ("equivalent", 0.1, -0.01, 0.015, "supported"),
-        ("equivalent", 0.1, -0.01, 0.05, "undecided"),
-        ("equivalent", 0.1, -0.2, -0.12, "refuted"),
-        ("noninferior", 0.1, -0.01, 0.5, "supported"),
-        ("noninferior", 0.1, -0.05, 0.5, "undecided"),
-        ("noninferior", 0.1, -0.2, -0.03, "refuted"),
-    ],
-)
-def test_verdicts_follow_from_the_whole_interval(claim, smallest, lo, hi, expected):
-    assert stats.verdict(between(lo, hi), smallest, 0.02, claim) == expected
-
-
-def test_points_decide_nothing():
-    assert stats.verdict(stats.mean_interval([0.9, 0.9]), 0.1, 0.02) == "undecided"
-
-
-def test_a_hypothesis_checks_itself():
-    with pytest.raises(ConfigError, match="margin"):
-        Hypothesis(0.1, 0.2)
-    with pytest.raises(ConfigError, match="Did you mean 'equivalent'"):
-        Hypothesis(0.1, 0.02, "equivalence")
-
-
-def test_p_value_agrees_with_scipy_and_with_the_interval():
-    values = np.random.default_rng(11).normal(0.5, 1.0, 12)
-    interval = stats.mean_interval(values)
-    expected = scipy_stats.ttest_1samp(values, 0.1).pvalue
-    assert stats.p_value(interval, 0.1) == pytest.approx(expected, rel=1e-9)
-    assert stats.p_value(interval, interval.lo) == pytest.approx(0.05, rel=1e-9)
-    assert math.isnan(stats.p_value(stats.mean_interval([1.0, 2.0])))
-
-
-def test_holm_by_hand():
-    adjusted = stats.holm([0.01, 0.04, 0.03, 0.005])
-    np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
-    # a member that could not be tested makes the others' bar no lower
-    np.testing.assert_allclose(stats.holm([0.01, math.nan]), [0.02, math.nan])
-
-
-def test_a_family_keeps_only_decisions_that_survive_holm():
-    hypotheses = {name: Hypothesis(0.1, 0.02) for name in "abc"}
-    just = between(0.1001, 0.3)  # p is just under .05 against .1
-    clear = between(0.4, 0.5)
-    alone = stats.family_verdicts({"a": just}, {"a": hypotheses["a"]})
-    assert alone == {"a": "supported"}
-    together = stats.family_verdicts({"a": just, "b": clear, "c": between(-0.5, -0.4)}, hypotheses)
-    assert together == {"a": "supported", "b": "supported", "c": "refuted"}
-    crowded = stats.family_verdicts({"a": just, "b": just, "c": clear}, hypotheses)
-    assert crowded == {"a": "undecided", "b": "undecided", "c": "supported"}
-
-
-def test_detectable_effect_is_found_as_often_as_it_says():
-    rng = np.random.default_rng(12)
-    n, sd = 12, 1.0
-    effect = (scipy_stats.t.ppf(0.975, n - 1) + scipy_stats.t.ppf(0.8, n - 1)) * sd / n**0.5
-    samples = [stats.mean_interval(rng.normal(effect, sd, n)) for _ in range(REPETITIONS)]
-    # sd is estimated, so each sample's own answer varies; its mean is (almost) the true one
-    mean = np.mean([stats.detectable_effect(i) for i in samples])
-    assert mean == pytest.approx(effect, rel=0.04)
-    assert np.mean([i.lo > 0 for i in samples]) == pytest.approx(0.8, abs=0.05)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthsae_jax import verdicts
 from synthsae_jax.io.rows import Row
 from synthsae_jax.report import page, tables
 from synthsae_jax.report.blocks import Block, Finding, Reader, Telling
@@ -17,10 +18,14 @@ VERDICTS = (
     "Each claim, its smallest effect that matters and its margin were fixed before these worlds "
     "were drawn. Supported: the whole interval reaches the smallest effect (for a claim of "
     "equality: lies within the margin). Refuted: the whole interval stays short of the margin (or "
-    "reaches the effect). Everything else is undecided, as is anything below five worlds. Holm's "
-    "correction acts within a family."
+    "reaches the effect). Present, below the bar: the whole interval lies between the two. "
+    "Everything else is undecided, as is anything below five worlds or with a sign that depends on "
+    "what is called true. Holm's correction acts within a family."
 )
-_ORDER = ("supported", "refuted", "undecided")
+CHECKS = (
+    "These follow from how the suite is built, and say nothing of SAEs: one that fails is a "
+    "mistake of ours."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +72,12 @@ class Page:
         diverged = _diverged(rows)
         if diverged:
             sections.append(diverged)
-        if judged:
-            sections.append(_verdicts(judged))
+        claimed = [record for record in judged if record["claim"] != "check"]
+        if claimed:
+            sections.append(_verdicts(claimed))
+        checks = [record for record in judged if record["claim"] == "check"]
+        if checks:
+            sections.append(_checks(checks))
         return Contents(self.title, sections, lead, self.limits)
 
 
@@ -88,7 +97,7 @@ def _how_sure(rows: Sequence[Row], judged: Sequence[Mapping[str, Any]]) -> str:
     n = len({row["world_seed"] for row in rows})
     if not n:
         return "No world has been observed yet."
-    counts = {v: sum(r["verdict"] == v for r in judged) for v in _ORDER}
+    counts = {v: sum(r["verdict"] == v for r in judged) for v in verdicts.VERDICTS}
     listed = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     worlds = "one world" if n == 1 else f"{n} worlds"
     interval = "with 95 % intervals over worlds" if n >= 5 else "too few for an interval"
@@ -115,12 +124,15 @@ def _diverged(rows: Sequence[Row]) -> page.Section | None:
 
 
 def _verdicts(judged: Sequence[Mapping[str, Any]]) -> page.Section:
+    # a column that no claim of the page fills is left out
+    about = any(record.get("rung") for record in judged)
     records = [
         {
             "claim": f"{record['hypothesis']}: {record['statement']}",
             "verdict": record["verdict"],
             "estimate": _interval(record),
             "of": record["quantity"],
+            **({"rung": _rungs(record)} if about else {}),
             "rests on": _rests(record),
             "matters from": f"{record['smallest_effect']:g}",
             "would change it": record["would_change"],
@@ -130,13 +142,40 @@ def _verdicts(judged: Sequence[Mapping[str, Any]]) -> page.Section:
     return page.Section("Verdicts", VERDICTS, (tables.plain(records),))
 
 
+def _checks(judged: Sequence[Mapping[str, Any]]) -> page.Section:
+    records = [
+        {
+            "check": f"{record['hypothesis']}: {record['statement']}",
+            "outcome": record["verdict"],
+            "estimate": _interval(record),
+            "of": record["quantity"],
+            "rests on": _rests(record),
+        }
+        for record in judged
+    ]
+    return page.Section("Checks", CHECKS, (tables.plain(records),))
+
+
+def _rungs(record: Mapping[str, Any]) -> str:
+    if not record.get("rung"):
+        return "none"
+    others = [
+        f"{rung} {'undefined' if value is None else f'{value:.3f}'}"
+        for rung, value in record["beside"].items()
+    ]
+    return f"{record['rung']} ({', '.join(others)})" if others else record["rung"]
+
+
 def _interval(record: Mapping[str, Any]) -> str:
     if record["estimate"] is None:
         return f"undefined: {record.get('reason') or 'no world has a value'}"
     text = f"{record['estimate']:.3f}"
     if record["lo"] is None:
         return text + f" (n = {record['n']})"
-    return f"{text} [{record['lo']:.3f}, {record['hi']:.3f}]"
+    text = f"{text} [{record['lo']:.3f}, {record['hi']:.3f}]"
+    if record.get("band"):
+        text += f"; {record['band'][0]:.3f} to {record['band'][1]:.3f} over truths"
+    return f"{text}; {record['unsettled']}" if record.get("unsettled") else text
 
 
 def _rests(record: Mapping[str, Any]) -> str:

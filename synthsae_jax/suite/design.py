@@ -89,7 +89,7 @@ class Design:
 
     def all_quantities(self) -> tuple[Quantity, ...]:
         """Its own, those of its claims and those of its page."""
-        of_claims = tuple(claim.quantity for claim in self.claims)
+        of_claims = tuple(q for claim in self.claims for q in claim.quantities())
         of_page = tuple(self.page.quantities()) if self.page else ()
         return (*self.quantities, *of_claims, *of_page)
 

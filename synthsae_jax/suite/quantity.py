@@ -125,6 +125,9 @@ class Quantity:
     # the instance within the one; (): all observations are one unit
     units: tuple[str, ...] = ("world_seed",)
     undefined: str = ""  # why `of_world` may give none although observations have values
+    # is a unit's number the share of its observations that do something? Then none or all of them
+    # has an exact bound, where units without spread would give an interval of width 0
+    trials: bool = False
     # {unit: values of each need} -> {unit: number}, where a unit's number takes the others' too
     of_units: Callable[[Mapping[Hashable, Sequence[Values]]], Mapping[Hashable, float]] | None = (
         None
@@ -345,11 +348,15 @@ class Observed:
             met[need.one_of or i] = met.get(need.one_of or i, False) or bool(part)
         observations = {self._identity(r) for need in quantity.needs for r in self.select(need)}
         counted = (row for values in every for row in values.rows if row["value"] is not None)
+        defined = len({self._identity(row) for row in counted})
+        each = list(by_unit.values())
         return Estimate(
             quantity=quantity,
             by_unit=by_unit,
-            interval=stats.mean_interval(list(by_unit.values())),
-            defined=len({self._identity(row) for row in counted}),
+            interval=stats.share_interval(each, defined)
+            if quantity.trials
+            else stats.mean_interval(each),
+            defined=defined,
             total=len(observations),
             reasons=sum((values.reasons for values in every), collections.Counter()),
             absent=not all(met.values()),

@@ -21,7 +21,7 @@ from synthsae_jax.io.names import file_name
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.base import PILOTS, Benchmark, Cell
 from synthsae_jax.suite.canaries import canaries
-from synthsae_jax.suite.claims import VERDICTS, judge, write_verdicts
+from synthsae_jax.suite.claims import VERDICTS_FILE, judge, write_verdicts
 
 _MANIFEST_LOCK = ".lock"
 _CLAIM = ".claim"  # beside a cell's file while a process computes it
@@ -154,7 +154,7 @@ class RunFolder:
         write_verdicts(self.path, self._benchmark.id, self._scale in PILOTS, verdicts)
 
     def _has_verdicts(self) -> bool:
-        return not self._benchmark.claims or (self.path / VERDICTS).is_file()
+        return not self._benchmark.claims or (self.path / VERDICTS_FILE).is_file()
 
     def _path_of(self, cell: Cell) -> Path:
         return cell_files.path_of(self.path, self._ids[cell.name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +129,8 @@ def false_positives(name: str) -> Quantity:
     """How often the score's test finds p <= .05 where nothing is shared."""
     p = number("p", name, condition=ZEROS)
     test = validity_tests["rejection_rate"]
-    return _test(name, "rejection_rate", (p,), lambda values: test(values.values, ALPHA))
+    rate = _test(name, "rejection_rate", (p,), lambda values: test(values.values, ALPHA))
+    return dataclasses.replace(rate, trials=True)
 
 
 @functools.cache
