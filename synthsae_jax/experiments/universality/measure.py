@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,7 +21,14 @@ from synthsae_jax.suite.design import Arm
 from synthsae_jax.suite.families import FamilyPair, Members, family_pairs, train_family
 from synthsae_jax.suite.observation import Number, Observation
 from synthsae_jax.suite.oracles import ORACLE, known_truth, oracles_of
-from synthsae_jax.suite.pair import ALL_RULES, Pair, protocol_numbers, rule_numbers, truth_numbers
+from synthsae_jax.suite.pair import (
+    ALL_RULES,
+    TRUTH,
+    Pair,
+    protocol_numbers,
+    rule_numbers,
+    truth_numbers,
+)
 from synthsae_jax.suite.reading import Subject
 from synthsae_jax.suite.scale import Scale, scales_of
 from synthsae_jax.suite.seeds import run_seed
@@ -113,8 +119,11 @@ def measure(context: Context, arm: Arm) -> Iterator[Observation]:
         part = context.part(0.5, 1.0)
         each = family_pairs(part, models, trained, seed=context.world_index)
     for pair in each:
-        numbers = lambda both, of=pair: _numbers(context, models, of, both)
-        yield pair.observe(numbers)
+        yield dataclasses.replace(pair.observe(sharing_numbers), names=_OF_RULES)
+        if pair.run == 0:  # protocols are asked of one run of each condition
+            said = lambda both, of=pair: _protocol_numbers(context, models, of, both)
+            tokens = context.scale.protocol_tokens
+            yield dataclasses.replace(pair.observe(said), tokens=tokens, names=_OF_PROTOCOLS)
 
 
 def models_of(context: Context, conditions: tuple[Condition, ...], number: int) -> Family:
@@ -176,16 +185,30 @@ def _error(declared: Number, common: float) -> Number:
     return Number(declared.variant, "sharing_error", error, declared.reason, standard=True)
 
 
-def _numbers(context: Context, models: Family, of: FamilyPair, pair: Pair) -> Iterator[Number]:
-    """All numbers of a pair; protocols are asked of one run of each condition."""
-    common = math.nan
-    for number in sharing_numbers(pair):
-        if number.metric == "features_shared":
-            common = number.value
-        yield number
-    if of.run:
-        return
+# (metric, variant) of what is observed, for pairs of which a run diverged
+_OF_RULES = (
+    *((metric, TRUTH) for metric in ("features_shared", "true_universality")),
+    *((f"true_universality_{end}", TRUTH) for end in ("least", "most")),
+    ("median_firings", "held"),
+    *(
+        (metric, rule)
+        for rule in ALL_RULES
+        for metric in ("declared", "precision", "sharing_error")
+    ),
+)
+_OF_PROTOCOLS = (
+    *(("score", f"{name}{of}") for name in protocols.protocols for of in ("", "/chance")),
+    *((m, name) for name in protocols.protocols for m in ("precision", "sharing_error")),
+)
+
+
+def _protocol_numbers(
+    context: Context, models: Family, of: FamilyPair, pair: Pair
+) -> Iterator[Number]:
+    """What protocols say of a pair, and how far off those are that declare a share."""
     scale = context.scale
+    a, b = (np.asarray(instance.present) for instance in pair.instances)
+    common = float((a & b).sum() / a.sum())
     world = models.registry(of.condition.coupling)
     said = protocol_numbers(
         pair,
