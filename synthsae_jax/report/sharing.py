@@ -67,7 +67,7 @@ def sharing_plot(
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         known = canvas.finite([r.get(c) for r in data for c in ("declared", "true", "hi")])
-        axes.set_xlim(-0.02, max(1.0, *known) + 0.02)
+        axes.set_xlim(-0.02, max([1.0, *known]) + 0.02)
         axes.set_xlabel("\n".join([x_label, *notes]))
         axes.vlines(
             axes.get_xticks(), -0.75, axes.get_ylim()[0], color=style.FAINT, lw=0.4, zorder=0

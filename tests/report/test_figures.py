@@ -194,6 +194,12 @@ def test_cells_outside_a_rules_stated_use_are_hollow():
     assert sorted(bar.get_width() for bar in axes.patches) == [0.0, 0.5, 1.0]
 
 
+def test_a_sharing_plot_of_undefined_shares_is_empty():
+    plot = figures.sharing_plot([{**r, "declared": np.nan, "true": np.nan} for r in shares()])
+    (axes,) = plot.figure.axes
+    assert axes.get_xlim()[1] == pytest.approx(1.02)
+
+
 def test_the_matrix_prints_every_number_and_hatches_what_is_missing():
     (axes,) = figures.matrix_plot(cells(), "a", "b").figure.axes
     assert [t.get_text() for t in axes.texts] == ["0.10", "0.50", "0.95"]
