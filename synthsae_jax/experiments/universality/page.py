@@ -145,10 +145,11 @@ class Sharing:
 
     def _held(self, reader: Reader) -> str:
         """What rules read."""
-        firings = reader.estimate(FIRINGS.at(**self.where))
-        at = FIRINGS.at(**self.where).needs[0]
-        tokens = max(row["n_eval"] for row in reader.observed.select(at))
-        return f"{tokens:,} tokens; median firings of a latent {firings.value:,.0f}."
+        of_sae = FIRINGS.at(**self.where)
+        firings = reader.estimate(of_sae)
+        tokens = max((row["n_eval"] for row in reader.observed.select(of_sae.needs[0])), default=0)
+        median = f"{firings.value:,.0f}" if firings.known else "undefined"
+        return f"{tokens:,} tokens; median firings of a latent {median}."
 
     def _protocol_table(self, reader: Reader) -> tables.Table | None:
         records = []
