@@ -100,9 +100,11 @@ def as_float32(where: str, values: np.ndarray, what: str = "values") -> np.ndarr
         narrow = values.astype(np.float32)
     bad = ~np.isfinite(narrow)
     if bad.any():
-        given = values[bad]
-        kind = "not finite" if not np.isfinite(given).all() else "too large for float32"
-        raise ConfigError(f"{where}: {given.size:,} {what} are {kind}, such as {given.ravel()[0]}.")
+        offending = values[bad]
+        kind = "not finite" if not np.isfinite(offending).all() else "too large for float32"
+        raise ConfigError(
+            f"{where}: {offending.size:,} {what} are {kind}, such as {offending.ravel()[0]}."
+        )
     return narrow
 
 

@@ -18,9 +18,9 @@ def reference_artefact() -> Path:
     it inside the package; an editable install reads the checkout's own copy in `tests/golden`.
     """
     places = (_PACKAGE / "_artefacts" / _NAME, _PACKAGE.parent / "tests" / "golden" / _NAME)
-    for place in places:
-        if all((place / file).is_file() for file in _FILES):
-            return place
+    for path in places:
+        if all((path / file).is_file() for file in _FILES):
+            return path
     raise ConfigError(
         f"The artefact {_NAME!r} is neither in {places[0]} nor in {places[1]}: "
         "install synthsae-jax again, or name a model folder with --model."

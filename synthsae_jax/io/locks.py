@@ -127,7 +127,7 @@ def _lock(number: int, shared: bool) -> bool:
 
 def _is_at(number: int, path: Path) -> bool:
     try:
-        there, ours = os.stat(path), os.fstat(number)
+        at_path, ours = os.stat(path), os.fstat(number)
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+    return (at_path.st_dev, at_path.st_ino) == (ours.st_dev, ours.st_ino)

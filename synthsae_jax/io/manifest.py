@@ -71,11 +71,11 @@ def with_cells(manifest: Manifest, headers: Mapping[str, Header]) -> Manifest:
     makers: list[dict[str, Any]] = []
     for name, header in headers.items():
         maker = header.get("provenance", {})
-        known = next((other for other in makers if provenance.of(other) == maker), None)
-        if known is None:
+        same_maker = next((other for other in makers if provenance.of(other) == maker), None)
+        if same_maker is None:
             makers.append({"cells": [name], **maker})
         else:
-            known["cells"].append(name)
+            same_maker["cells"].append(name)
     entries = {name: cells.entry(header) for name, header in headers.items()}
     more = {"provenances": makers} if len(makers) > 1 else {}
     return {**manifest, "cells": entries, **more}

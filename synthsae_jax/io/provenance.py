@@ -42,14 +42,14 @@ class Difference(NamedTuple):
 
 def versions() -> dict[str, str | None]:
     """Versions of Python, of this package and of those its numbers depend on."""
-    named: dict[str, str | None] = {"python": platform.python_version()}
-    named["synthsae_jax"] = synthsae_jax.__version__
+    version_of: dict[str, str | None] = {"python": platform.python_version()}
+    version_of["synthsae_jax"] = synthsae_jax.__version__
     for package in PACKAGES:
         try:
-            named[package] = importlib.metadata.version(package)
+            version_of[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            named[package] = None
-    return named
+            version_of[package] = None
+    return version_of
 
 
 def machine() -> dict[str, Any]:

@@ -22,9 +22,9 @@ _BROADCAST = ("threshold",)
 
 def folder(path: atomic.PathLike) -> Path:
     """The path as an existing folder."""
-    place = expanded(path)
-    require(is_folder(place), f"{path}: no such folder.")
-    return place
+    directory = expanded(path)
+    require(is_folder(directory), f"{path}: no such folder.")
+    return directory
 
 
 def read_tensors(
@@ -65,13 +65,13 @@ def _fitting(archive: Archive, name: str, shape: tuple[int, ...], what: str) -> 
     return entry
 
 
-def check_known(path: Path, given: Iterable[str], known: Iterable[str], what: str) -> None:
+def check_known(path: Path, present: Iterable[str], allowed: Iterable[str], what: str) -> None:
     """Raise where a file holds something that would be lost on the way back."""
-    strange = sorted(set(given) - set(known))
+    strange = sorted(set(present) - set(allowed))
     require(
         not strange,
         f"{path}: unknown {what} {', '.join(map(repr, strange[:3]))}; known: "
-        f"{', '.join(sorted(known))}.",
+        f"{', '.join(sorted(allowed))}.",
     )
 
 
@@ -91,14 +91,14 @@ def write_folder(path: atomic.PathLike, files: Mapping[str, bytes], ours: Iterab
     A folder that is there is replaced when it is empty or holds nothing but files named in `ours`;
     anything else is somebody's and stays.
     """
-    place = expanded(path)
-    if is_folder(place):
-        others = sorted(entry.name for entry in place.iterdir() if entry.name not in set(ours))
+    directory = expanded(path)
+    if is_folder(directory):
+        others = sorted(entry.name for entry in directory.iterdir() if entry.name not in set(ours))
         require(
             not others,
             f"{path}: the folder also holds {', '.join(others[:3])}; give a new or an empty one.",
         )
-    with atomic.new_folder(place, replace=True) as new:
+    with atomic.new_folder(directory, replace=True) as new:
         for name, data in files.items():
             atomic.write_bytes(new / name, data)
-    return place
+    return directory

@@ -54,9 +54,9 @@ def load_saelens_model(
     SAELens the thresholds follow the config instead; a warning says where the two disagree.)
     `slots` as in `worlds.init_world`.
     """
-    place = files.folder(path)
-    config = from_json(read_object(place / CONFIG), place / CONFIG)
-    where = place / WEIGHTS
+    directory = files.folder(path)
+    config = from_json(read_object(directory / CONFIG), directory / CONFIG)
+    where = directory / WEIGHTS
     with open_arrays(where, SAFETENSORS) as archive:
         files.check_known(where, archive, _TENSORS, "tensor")
         shapes = _shapes(config, archive)
@@ -74,9 +74,9 @@ def load_saelens_model(
         f"{where}: firing_probabilities must lie in [0, 1].",
     )
     copula = _copula(config, tensors, where)
-    forest = _forest(config, place / TREES)
-    mean, std = _magnitudes(config, config.seed, str(place / CONFIG))
-    check_magnitudes(mean, std, forest, str(place / CONFIG))
+    forest = _forest(config, directory / TREES)
+    mean, std = _magnitudes(config, config.seed, str(directory / CONFIG))
+    check_magnitudes(mean, std, forest, str(directory / CONFIG))
     if copula.factor.shape[1] and not np.allclose(
         probability, _probabilities(config, config.seed, forest), **_SAME
     ):
@@ -230,17 +230,23 @@ def _describe(world: World, instance: Instance) -> SaelensModelConfig:
 
 def _beside(world: World, instance: Instance) -> dict[str, object]:
     """What SAELens' config says besides the world."""
-    loaded, made = world.config, instance.config
+    loaded, instance_config = world.config, instance.config
     norm = float(np.linalg.norm(np.asarray(instance.bias, np.float64)))
-    known = loaded if isinstance(loaded, SaelensModelConfig) else None
-    bias = known.bias if known else getattr(made, "bias_norm", norm)
-    steps = known.orthogonalization if known else None
-    if known is None and getattr(made, "geometry", "") == "random" and made.orthogonalize_steps:
-        steps = Orthogonalization(made.orthogonalize_steps, made.orthogonalize_lr)
+    config = loaded if isinstance(loaded, SaelensModelConfig) else None
+    bias = config.bias if config else getattr(instance_config, "bias_norm", norm)
+    steps = config.orthogonalization if config else None
+    if (
+        config is None
+        and getattr(instance_config, "geometry", "") == "random"
+        and instance_config.orthogonalize_steps
+    ):
+        steps = Orthogonalization(
+            instance_config.orthogonalize_steps, instance_config.orthogonalize_lr
+        )
     return {
         "hidden_dim": instance.hidden_dim,
         "orthogonalization": steps,
-        "correlation_seed": known.correlation_seed if known else None,
+        "correlation_seed": config.correlation_seed if config else None,
         "bias": bias if abs(float(bias) - norm) <= 1e-4 * max(norm, 1.0) else norm,
         "seed": world.seed,
     }

@@ -50,10 +50,10 @@ def of_old_version(
         config.setdefault("reshape_activations", "hook_z")
     if "metadata" in config:
         return config
-    known = {*common, *options}
-    for key in set(config) - known:
-        if difflib.get_close_matches(key, known, n=1, cutoff=0.8):
-            raise ConfigError(f"{where}: {unknown_name('key', key, known)}")
+    allowed = {*common, *options}
+    for key in set(config) - allowed:
+        if difflib.get_close_matches(key, allowed, n=1, cutoff=0.8):
+            raise ConfigError(f"{where}: {unknown_name('key', key, allowed)}")
         del config[key]
     return config
 
@@ -75,10 +75,10 @@ def _version(where: Path, config: dict[str, Any]) -> int:
 
 def _with_activation(where: Path, config: dict[str, Any]) -> dict[str, Any]:
     """The config with its old activation function as an architecture of today."""
-    named = [config.pop(key, None) for key in _ACTIVATION]
-    name = named[0] if named[0] is not None else named[1]
+    activations = [config.pop(key, None) for key in _ACTIVATION]
+    name = activations[0] if activations[0] is not None else activations[1]
     if name == "topk":
-        k = named[2].get("k") if isinstance(named[2], dict) else None
+        k = activations[2].get("k") if isinstance(activations[2], dict) else None
         require(k is not None, f"{where}: activation_fn 'topk' needs activation_fn_kwargs with k.")
         return {**config, "architecture": "topk", "k": k}
     require(

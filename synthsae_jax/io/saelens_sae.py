@@ -84,8 +84,8 @@ def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
     Raises `ConfigError` for what would change the numbers and is not done here: normalised or
     reshaped activations, keys and tensors of unknown meaning.
     """
-    place = files.folder(path)
-    where = place / CONFIG
+    directory = files.folder(path)
+    where = directory / CONFIG
     options = {key for kind in _FORMATS.values() for key in kind.options}
     config = of_old_version(where, read_object(where, most=_MOST_CONFIG), _COMMON, options)
     name = config.get("architecture")
@@ -115,7 +115,7 @@ def load_saelens_sae(path: PathLike) -> tuple[saes.SAE, saes.SAEParams]:
         sae = saes.build(ours, d_in=config["d_in"], d_sae=config["d_sae"], **choices)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-    return sae, _read_weights(place / WEIGHTS, name, sae)
+    return sae, _read_weights(directory / WEIGHTS, name, sae)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -178,22 +178,22 @@ def save_saelens_sae(
 
 
 def _read_weights(path: Path, name: str, sae: saes.SAE) -> saes.SAEParams:
-    known = _FORMATS[name].tensors
+    names = _FORMATS[name].tensors
     shapes = _shapes(sae.d_in, sae.d_sae)
     with open_arrays(path, SAFETENSORS) as archive:
         stored = {key: key for key in archive if not key.startswith(_STRAY)}
-        if "threshold" in known and "threshold" not in stored:
+        if "threshold" in names and "threshold" not in stored:
             # before 6.48 SAELens stored the logarithm
             stored = {"threshold" if k == "log_threshold" else k: k for k in stored}
-        files.check_known(path, stored, known, "tensor")
-        wanted = {stored.get(key, key): shapes[key] for key in known}
+        files.check_known(path, stored, names, "tensor")
+        wanted = {stored.get(key, key): shapes[key] for key in names}
         tensors = files.read_tensors(archive, wanted)
     logarithm = tensors.pop("log_threshold", None)
     if logarithm is not None:
         with np.errstate(over="ignore"):
             threshold = np.exp(logarithm.astype(np.float64))
         tensors["threshold"] = as_float32(f"{path}: exp(log_threshold)", threshold)
-    return saes.SAEParams(**{key: jnp.asarray(tensors[key]) for key in known})
+    return saes.SAEParams(**{key: jnp.asarray(tensors[key]) for key in names})
 
 
 def _shapes(d_in: int, d_sae: int) -> dict[str, tuple[int, ...]]:

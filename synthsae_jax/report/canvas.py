@@ -103,9 +103,9 @@ def to_svg(plot: Plot | Figure) -> str:
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     # several figures on one page must not find each other's clip paths and glyphs
-    own = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r'\bid="', f'id="{own}-', svg)
-    svg = svg.replace('href="#', f'href="#{own}-').replace("url(#", f"url(#{own}-")
+    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = svg.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
     width, height = (72 * size for size in figure.get_size_inches())
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -178,9 +178,9 @@ def _spread_texts(renderer: Any, axes: Axes, texts: Sequence[Text], along: str) 
         low, high = frame.y0 - sizes[0] / 2, frame.y1 + sizes[0] / 2
     for text, shift in zip(texts, spread(centres, sizes, low, high) - centres, strict=True):
         transform = text.get_transform()
-        place = transform.transform(text.get_position())
-        place = place + ([shift, 0] if along == "x" else [0, shift])
-        text.set_position(transform.inverted().transform(place))
+        position = transform.transform(text.get_position())
+        position = position + ([shift, 0] if along == "x" else [0, shift])
+        text.set_position(transform.inverted().transform(position))
 
 
 def finite(values: Sequence[Any]) -> list[float]:

@@ -40,13 +40,13 @@ def dot_plot(
         colours = style.colours(groups)
         labels, pad = [], 11 if any(r.get(c) is not None for r in data for c in marks.LEVELS) else 4
         for name, axes in zip(panels, grid, strict=True):
-            here = [r for r in data if r[panel] == name]
-            rows = [(len(groups) - 1 - groups.index(canvas.label(r, keys)), r) for r in here]
+            in_panel = [r for r in data if r[panel] == name]
+            rows = [(len(groups) - 1 - groups.index(canvas.label(r, keys)), r) for r in in_panel]
             labels.append((axes, marks.level_lines(axes, rows)))
             for at, record in rows:
                 marks.estimate(axes, record, at, colours[canvas.label(record, keys)], "x")
             axes.set_title(style.readable(name, names), pad=pad)
-            axes.set_xlim(*marks.pad_limits(_all_values(here), (limits or {}).get(name)))
+            axes.set_xlim(*marks.pad_limits(_all_values(in_panel), (limits or {}).get(name)))
             axes.set_ylim(-0.6, len(groups) - 0.4)
             axes.set_yticks(range(len(groups)), [shown[g] for g in reversed(groups)])
             axes.tick_params(axis="y", length=0)

@@ -61,9 +61,14 @@ def write_report(
     if formats:
         for plot, name in named_figures(contents(read, width).sections):
             paths += canvas.save(plot, out / "figures", name, formats)
-    made = contents(read)
+    content = contents(read)
     html = page.write_page(
-        out / "report.html", made.title, made.sections, read.manifest, made.notes, made.lead
+        out / "report.html",
+        content.title,
+        content.sections,
+        read.manifest,
+        content.notes,
+        content.lead,
     )
     return [html, *paths]
 

@@ -36,7 +36,7 @@ def line_plot(
     panels = canvas.distinct([r[panel] for r in data])
     numeric = all(isinstance(r[x], numbers.Real) for r in data)
     ticks = sorted({r[x] for r in data}) if numeric else canvas.distinct([r[x] for r in data])
-    place = {value: value if numeric else i for i, value in enumerate(ticks)}
+    position_of = {value: value if numeric else i for i, value in enumerate(ticks)}
     shown = {g: textwrap.fill(style.readable(g, names), 22, break_long_words=False) for g in groups}
     # at 6.8 points a letter is about .056 in wide and a line .125 in high
     label_lines = "\n".join([*shown.values(), *marks.LEVELS]).split("\n")
@@ -50,17 +50,19 @@ def line_plot(
         colours, shapes = style.colours(groups), style.markers(groups)
         ends: list[tuple[Axes, list[Text]]] = []
         for name, axes in zip(panels, marks.panel_grid(figure, len(panels), per_line), strict=True):
-            here = sorted((r for r in data if r[panel] == name), key=lambda r: place[r[x]])
+            in_panel = sorted(
+                (r for r in data if r[panel] == name), key=lambda r: position_of[r[x]]
+            )
             texts = []
             if log_x:
                 axes.set_xscale("log")
             for j, row in enumerate(groups):
                 # groups stand side by side at each x, so that their intervals can be told apart
                 shift = 2.4 * (j - (len(groups) - 1) / 2)
-                line = [r for r in here if canvas.label(r, keys) == row]
+                line = [r for r in in_panel if canvas.label(r, keys) == row]
                 if not line:
                     continue
-                at = [place[r[x]] for r in line]
+                at = [position_of[r[x]] for r in line]
                 axes.plot(
                     at,
                     [r["estimate"] for r in line],
@@ -71,14 +73,14 @@ def line_plot(
                 for position, record in zip(at, line, strict=True):
                     marks.estimate(axes, record, position, colours[row], "y", shapes[row], shift)
                 texts.append(_end_label(axes, line[-1]["estimate"], shown[row], colours[row]))
-            texts += _levels(axes, here, x, place, colours, keys)
-            values = [r.get(c) for r in here for c in ("estimate", "lo", "hi", *marks.LEVELS)]
+            texts += _levels(axes, in_panel, x, position_of, colours, keys)
+            values = [r.get(c) for r in in_panel for c in ("estimate", "lo", "hi", *marks.LEVELS)]
             axes.set_ylim(*marks.pad_limits(values, (limits or {}).get(name)))
             axes.set_title(style.readable(name, names))
             axes.set_xlabel(style.readable(x.removeprefix("factor_"), names))
             axes.margins(x=0.09)
             # shifted lines mislead the automatic limits
-            at = list(place.values())
+            at = list(position_of.values())
             if log_x and 0 < at[0] < at[-1]:
                 pad = (at[-1] / at[0]) ** 0.09
                 axes.set_xlim(at[0] / pad, at[-1] * pad)
@@ -108,28 +110,28 @@ def _levels(
     axes: Axes,
     records: Sequence[Mapping[str, Any]],
     x: str,
-    place: Mapping[Any, float],
+    position: Mapping[Any, float],
     colours: Mapping[str, str],
     keys: Sequence[str],
 ) -> list[Text]:
     texts = []
     for level in marks.LEVELS:
-        known = [r for r in records if r.get(level) is not None]
+        with_level = [r for r in records if r.get(level) is not None]
         by_x: dict[float, set[float]] = {}
-        for r in known:
-            by_x.setdefault(place[r[x]], set()).add(r[level])
-        if not known:
+        for r in with_level:
+            by_x.setdefault(position[r[x]], set()).add(r[level])
+        if not with_level:
             continue
-        last = known[-1][level]
+        last = with_level[-1][level]
         if all(len(values) == 1 for values in by_x.values()):
             at = sorted(by_x)
             axes.plot(at, [min(by_x[p]) for p in at], **marks.DASHED)
         else:
             for row, colour in colours.items():
-                line = [r for r in known if canvas.label(r, keys) == row]
+                line = [r for r in with_level if canvas.label(r, keys) == row]
                 heights = [r[level] for r in line]
                 faint = {**marks.DASHED, "color": colour, "alpha": 0.6}
-                axes.plot([place[r[x]] for r in line], heights, **faint)
+                axes.plot([position[r[x]] for r in line], heights, **faint)
             ends = by_x[max(by_x)]
             last = sum(ends) / len(ends)
         texts.append(_end_label(axes, last, level, style.MUTED))

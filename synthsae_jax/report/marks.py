@@ -42,17 +42,17 @@ def estimate(
 
     base = {"transform": shifted(axes, shift, along)}
 
-    def place(values):
+    def placed(values):
         values = np.atleast_1d(values)
-        here = np.full(values.shape, at)
-        return (values, here) if along == "x" else (here, values)
+        positions = np.full(values.shape, at)
+        return (values, positions) if along == "x" else (positions, values)
 
     if lo is not None and hi is not None:
-        axes.plot(*place([lo, hi]), **base, color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
+        axes.plot(*placed([lo, hi]), **base, color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
     points = canvas.finite(record.get("points") or ())
     if len(points) > 1:
         axes.plot(
-            *place(points),
+            *placed(points),
             **base,
             ls="",
             marker="o",
@@ -63,10 +63,10 @@ def estimate(
             zorder=4,
         )
         stroke = "|" if along == "x" else "_"
-        axes.plot(*place(mean), **base, ls="", marker=stroke, ms=8, mec=colour, mew=1.4, zorder=3)
+        axes.plot(*placed(mean), **base, ls="", marker=stroke, ms=8, mec=colour, mew=1.4, zorder=3)
     elif math.isfinite(mean):
         axes.plot(
-            *place(mean),
+            *placed(mean),
             **base,
             ls="",
             marker=marker,
@@ -93,15 +93,15 @@ def level_lines(axes: Axes, rows: Sequence[tuple[float, Mapping[str, Any]]]) -> 
     lift = ScaledTranslation(0, 1.5 / 72, axes.figure.dpi_scale_trans)
     above = axes.get_xaxis_transform() + lift
     for level in LEVELS:
-        known = [(at, record[level]) for at, record in rows if record.get(level) is not None]
-        if not known:
+        levels = [(at, record[level]) for at, record in rows if record.get(level) is not None]
+        if not levels:
             continue
-        if len(known) == len(rows) and len({value for _, value in known}) == 1:
-            axes.axvline(known[0][1], **DASHED)
+        if len(levels) == len(rows) and len({value for _, value in levels}) == 1:
+            axes.axvline(levels[0][1], **DASHED)
         else:
-            for at, value in known:
+            for at, value in levels:
                 axes.plot([value] * 2, [at - 0.3, at + 0.3], color=style.MUTED, lw=1.1, zorder=1)
-        _, value = max(known)
+        _, value = max(levels)
         names.append(
             axes.text(
                 value,
@@ -126,11 +126,11 @@ def panel_grid(figure: Figure, n: int, columns: int, **options: Any) -> list[Axe
     return list(grid.flat[:n])
 
 
-def pad_limits(values: Sequence[Any], given: tuple[float, float] | None) -> tuple[float, float]:
+def pad_limits(values: Sequence[Any], limits: tuple[float, float] | None) -> tuple[float, float]:
     """Axis limits a little wider than the values, unless the caller gave some."""
-    if given is not None:
-        return given
-    known = canvas.finite(values) or [0.0, 1.0]
-    low, high = min(known), max(known)
+    if limits is not None:
+        return limits
+    finite = canvas.finite(values) or [0.0, 1.0]
+    low, high = min(finite), max(finite)
     room = 0.07 * (high - low) or 0.07 * abs(high) or 0.5
     return low - room, high + room

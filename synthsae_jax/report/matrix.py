@@ -61,8 +61,8 @@ def matrix_plot(
     with canvas.styled():
         figure = canvas.new_figure(width, height)
         # few columns do not fill the width: cells stay compact, the rest stays empty
-        axes, rest = figure.subplots(1, 2, width_ratios=(used, max(1 - used, 1e-3)))
-        rest.remove()
+        axes, margin = figure.subplots(1, 2, width_ratios=(used, max(1 - used, 1e-3)))
+        margin.remove()
         colours = LinearSegmentedColormap.from_list("shade", style.SEQUENTIAL)
         axes.pcolormesh(
             np.ma.masked_invalid(shade), cmap=colours, vmin=0, vmax=1, edgecolors="white", lw=1

@@ -68,11 +68,11 @@ def _row(axes, record: Mapping[str, Any], at: int, limits: tuple[float, float]) 
     colour = style.PALETTE[0]
     value = record.get("estimate")
     if value is not None and math.isfinite(value) and limits[0] <= value <= limits[1]:
-        kept = {**record}
+        shown = {**record}
         for end in ("lo", "hi"):
-            if kept.get(end) is not None:
-                kept[end] = float(np.clip(kept[end], *limits))
-        marks.estimate(axes, kept, at, colour, "x")
+            if shown.get(end) is not None:
+                shown[end] = float(np.clip(shown[end], *limits))
+        marks.estimate(axes, shown, at, colour, "x")
     far = [(v, style.MUTED) for v in others] + ([] if value is None else [(value, colour)])
     for v, shade in far:
         if v < limits[0] or v > limits[1]:

@@ -50,11 +50,11 @@ def sharing_plot(
         for i, block in enumerate(conditions):
             top = i * (lanes + 0.9)
             middles.append(top + (lanes - 1) / 2)
-            here = {r[rule]: r for r in data if r[condition] == block}
-            _truth(axes, here, top, lanes)
+            by_rule = {r[rule]: r for r in data if r[condition] == block}
+            _truth(axes, by_rule, top, lanes)
             for j, name in enumerate(rules, start=1):
-                if name in here:
-                    _declared(axes, here[name], top + j, colours[name], shapes[name])
+                if name in by_rule:
+                    _declared(axes, by_rule[name], top + j, colours[name], shapes[name])
             if i:
                 axes.axhline(top - 0.95, color=style.FAINT, lw=0.5)
         key = 0.0 if width == "page" else lanes + 0.4
@@ -66,8 +66,8 @@ def sharing_plot(
         axes.set_yticks(middles, shown)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        known = canvas.finite([r.get(c) for r in data for c in ("declared", "true", "hi")])
-        axes.set_xlim(-0.02, max([1.0, *known]) + 0.02)
+        shares = canvas.finite([r.get(c) for r in data for c in ("declared", "true", "hi")])
+        axes.set_xlim(-0.02, max([1.0, *shares]) + 0.02)
         axes.set_xlabel("\n".join([x_label, *notes]))
         axes.vlines(
             axes.get_xticks(), -0.75, axes.get_ylim()[0], color=style.FAINT, lw=0.4, zorder=0
@@ -99,8 +99,8 @@ def _name(axes: Axes, name: str, lane: int, colour: str, marker: str | None, key
     axes.annotate(textwrap.shorten(name, 48, placeholder="..."), (0.03, at), (6, 0), **text)
 
 
-def _truth(axes: Axes, here: Mapping[str, Mapping[str, Any]], top: float, lanes: int) -> None:
-    shares = canvas.finite([r["true"] for r in here.values()])
+def _truth(axes: Axes, by_rule: Mapping[str, Mapping[str, Any]], top: float, lanes: int) -> None:
+    shares = canvas.finite([r["true"] for r in by_rule.values()])
     if not shares:
         return
     share = sum(shares) / len(shares)

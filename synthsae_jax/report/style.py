@@ -55,8 +55,8 @@ _READABLE = {"mcc": "MCC", "f1": "F1", "l0": "L0", "true_l0": "true L0", "ev": "
 
 def readable(name: object, names: Mapping[str, str] | None = None) -> str:
     """What to print for a column's value: the caller's choice, else without underscores."""
-    own = {**_READABLE, **(names or {})}
-    return own.get(str(name), str(name).replace("_", " "))
+    labels = {**_READABLE, **(names or {})}
+    return labels.get(str(name), str(name).replace("_", " "))
 
 
 def compact(value: float) -> str:

@@ -80,7 +80,7 @@ def summarise(
         group = (tuple(row.get(column) for column in by), row["variant"], row["metric"])
         groups.setdefault(group, []).append(row)
     ordered = sorted(groups, key=lambda group: wanted.index(group[2]))
-    places = {group[:2]: place for place, group in enumerate(_distinct(g[:2] for g in groups))}
+    places = {group[:2]: order for order, group in enumerate(_distinct(g[:2] for g in groups))}
     ordered.sort(key=lambda group: places[group[:2]])
     records = []
     for group in ordered:
@@ -128,13 +128,13 @@ def interval_of(
 
 def last_steps(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Of each run (or pair), metric and variant the row with the largest step."""
-    kept: dict[tuple, Mapping[str, Any]] = {}
+    last: dict[tuple, Mapping[str, Any]] = {}
     columns = [column for column in schema.KEY if column != "step"]
     for row in rows:
         about = tuple(row.get(column) for column in columns)
-        if about not in kept or row["step"] >= kept[about]["step"]:
-            kept[about] = row
-    return list(kept.values())
+        if about not in last or row["step"] >= last[about]["step"]:
+            last[about] = row
+    return list(last.values())
 
 
 def _level(
@@ -145,7 +145,7 @@ def _level(
     Where some rows name the group in more columns than others, only those count.
     """
     settings, variant, metric = group
-    found: dict[int, list[float]] = {}
+    values_of: dict[int, list[float]] = {}
     for row in levels:
         base, kind = schema.reference(row["variant"])
         if kind != name or row["metric"] != metric or base not in ("", variant):
@@ -155,10 +155,10 @@ def _level(
         fits = [e or cell == s for e, cell, s in zip(empty, cells, settings, strict=True)]
         if all(fits):
             exactness = len(by) - sum(empty) + (base == variant)
-            found.setdefault(exactness, []).append(_value(row))
-    if not found:
+            values_of.setdefault(exactness, []).append(_value(row))
+    if not values_of:
         return None
-    values = np.array(found[max(found)])
+    values = np.array(values_of[max(values_of)])
     values = values[np.isfinite(values)]
     return float(values.mean()) if values.size else None
 

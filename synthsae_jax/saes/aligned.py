@@ -63,12 +63,12 @@ def aligned(options: AlignedOptions) -> Rules:
     """
 
     def terms(params, x, pre, latents, dead, hyper, options):
-        found = reconstruction_terms(params, x, pre, latents, dead, hyper, options)
+        reconstruction = reconstruction_terms(params, x, pre, latents, dead, hyper, options)
         if not options.exact:
             error = jnp.mean(jnp.square(inner_products(params) - 1.0))
-            found["alignment_loss"] = hyper.alignment_coefficient * error
+            reconstruction["alignment_loss"] = hyper.alignment_coefficient * error
         cosines = mean_squared_cosine(params.W_dec)
-        return found | {"orthogonality_loss": hyper.orthogonality_coefficient * cosines}
+        return reconstruction | {"orthogonality_loss": hyper.orthogonality_coefficient * cosines}
 
     rules = batch_rules(options, terms)
 
@@ -104,6 +104,6 @@ def mean_squared_cosine(W_dec: Array) -> Array:
     """
     units = unit_rows(W_dec)
     count = len(units)
-    own = jnp.sum(jnp.square(jnp.sum(jnp.square(units), axis=-1)))
-    total = jnp.sum(jnp.square(product(units.T, units))) - own
+    self_products = jnp.sum(jnp.square(jnp.sum(jnp.square(units), axis=-1)))
+    total = jnp.sum(jnp.square(product(units.T, units))) - self_products
     return total / max(count * (count - 1), 1)

@@ -36,12 +36,12 @@ def build(name: str, *, d_in: int, d_sae: int, **options) -> SAE:
     for option in options:
         if option not in defaults:
             raise unknown_name(f"option of SAE {name!r}", option, defaults)
-    given = {**defaults, "d_in": d_in, "d_sae": d_sae, **options}
+    settings = {**defaults, "d_in": d_in, "d_sae": d_sae, **options}
 
     def values(record: type) -> dict[str, Any]:
         kinds = typing.get_type_hints(record)
         return {
-            f.name: _converted(f.name, given[f.name], kinds[f.name])
+            f.name: _converted(f.name, settings[f.name], kinds[f.name])
             for f in dataclasses.fields(record)
         }
 

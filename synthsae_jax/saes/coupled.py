@@ -92,21 +92,25 @@ def member(sae: SAE, params: SAEParams, m: int) -> tuple[SAE, SAEParams]:
         "member takes finalized weights of a universal SAE, since raw ones are measured over all "
         "models: sae.finalize(params, state).",
     )
-    given = {n: v for n, v in sae.config().items() if n in option_defaults("batchtopk")}
+    member_options = {n: v for n, v in sae.config().items() if n in option_defaults("batchtopk")}
     parts = count if own_latents else 1  # of the latents
-    given |= {"d_in": sae.d_in // count, "d_sae": sae.d_sae // parts, "k": given["k"] / parts}
+    member_options |= {
+        "d_in": sae.d_in // count,
+        "d_sae": sae.d_sae // parts,
+        "k": member_options["k"] / parts,
+    }
 
-    def own(latents: Array | None, axis: int = -1) -> Array | None:
+    def block(latents: Array | None, axis: int = -1) -> Array | None:
         return None if latents is None else _part(latents, axis, parts, m if own_latents else 0)
 
     weights = SAEParams(
-        W_enc=own(_part(params.W_enc, -2, count, m)),
-        b_enc=own(params.b_enc),
-        W_dec=own(_part(params.W_dec, -1, count, m), -2),
+        W_enc=block(_part(params.W_enc, -2, count, m)),
+        b_enc=block(params.b_enc),
+        W_dec=block(_part(params.W_dec, -1, count, m), -2),
         b_dec=_part(params.b_dec, -1, count, m),
-        threshold=own(params.threshold),
+        threshold=block(params.threshold),
     )
-    return build("batchtopk", **given), weights
+    return build("batchtopk", **member_options), weights
 
 
 def _members(sae: SAE) -> tuple[int, bool]:

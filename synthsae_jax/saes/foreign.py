@@ -88,8 +88,8 @@ def _call(what: str, function: Callable, batch: Array, width: int, host: bool) -
     return out
 
 
-def _check_shape(what: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def _check_shape(what: str, actual: tuple[int, ...], expected: tuple[int, ...]) -> None:
     require(
-        tuple(given) == expected,
-        f"The wrapped {what} must return shape {expected} by W_dec, got {tuple(given)}.",
+        tuple(actual) == expected,
+        f"The wrapped {what} must return shape {expected} by W_dec, got {tuple(actual)}.",
     )

@@ -48,12 +48,12 @@ def _check(options: JumpReLUOptions, hyper: JumpReLUHyper) -> None:
         elif value is not None:
             require(value >= 0, f"{name} must not be negative, got {name}={value}.")
     target = hyper.target_l0
-    given = f"got target_l0={target}, d_sae={options.d_sae}."
+    sizes = f"got target_l0={target}, d_sae={options.d_sae}."
     if options.jumprelu_sparsity_loss_mode == "quadratic":
         require(
             target is not None and 0 < target <= options.d_sae,
             "target_l0 must satisfy 0 < target_l0 <= d_sae with jumprelu_sparsity_loss_mode "
-            f"'quadratic', {given}",
+            f"'quadratic', {sizes}",
         )
 
 

@@ -230,18 +230,18 @@ def _first_largest(along: Array) -> Array:
 
 
 def _forward(options, W_dec, x, residual_threshold):
-    found = _run(options, W_dec, x, residual_threshold)
-    return found, (W_dec, *found)
+    outputs = _run(options, W_dec, x, residual_threshold)
+    return outputs, (W_dec, *outputs)
 
 
-def _backward(options, kept, cotangents):
+def _backward(options, residuals, cotangents):
     """From the last round to the first, each residual rebuilt from the one after it.
 
     With g the gradient of the residual after a round, and u that of the round's value v, both by
     r' = r - v d and v = relu(r . d): s = (u - g . d) [v > 0], the row's is s r - v g, and that of
     the residual before it g + s d.
     """
-    W_dec, chosen, values, residual = kept
+    W_dec, chosen, values, residual = residuals
     _, from_values, from_residual = cotangents
     # rounds that no sample has had come last, and change nothing
     used = jnp.sum(jnp.any(values > 0, axis=1), dtype=jnp.int32)

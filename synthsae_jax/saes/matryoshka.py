@@ -34,12 +34,12 @@ class MatryoshkaOptions(TopKOptions):
     def __post_init__(self):
         super().__post_init__()
         widths = tuple(self.matryoshka_widths)
-        given = f"got matryoshka_widths={list(widths)}, d_sae={self.d_sae}."
-        require(len(widths) > 0, f"matryoshka_widths must name at least one width, {given}")
+        sizes = f"got matryoshka_widths={list(widths)}, d_sae={self.d_sae}."
+        require(len(widths) > 0, f"matryoshka_widths must name at least one width, {sizes}")
         increasing = all(a < b for a, b in zip((0, *widths), widths))
         require(
             increasing and widths[-1] <= self.d_sae,
-            f"matryoshka_widths must increase from at least 1 to at most d_sae, {given}",
+            f"matryoshka_widths must increase from at least 1 to at most d_sae, {sizes}",
         )
         if widths[-1] != self.d_sae:
             widths = (*widths, self.d_sae)
@@ -116,7 +116,7 @@ def nested_active_terms(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """`nested_terms` by way of the active latents; arguments and results as in `active_terms`."""
     *inner, _ = options.matryoshka_widths
-    x_hats, known = reconstructions(params, x, options, choose, tuple(inner))
+    x_hats, info = reconstructions(params, x, options, choose, tuple(inner))
     residuals = [jax.lax.stop_gradient(x - x_hat) for x_hat in x_hats]
     if dead is None:
         revival = jnp.zeros((), jnp.float32)
@@ -139,7 +139,7 @@ def nested_active_terms(
         revival = jnp.sum(jnp.stack(errors))
     else:
         revival = dead_error(params, x, dead, residuals[-1], options)
-    return _terms(x, x_hats, revival, hyper, options), known
+    return _terms(x, x_hats, revival, hyper, options), info
 
 
 def _terms(x, x_hats, revival, hyper, options) -> dict[str, Array]:

@@ -87,5 +87,5 @@ def keep_gated(pre: Array, k: Array, min_firing: Array) -> Array:
     total = jnp.floor(k * pre.shape[0]).astype(jnp.int32)
     total = jnp.maximum(total, jnp.sum(gated, dtype=jnp.int32))
     ranked = jnp.where(gated, jnp.inf, fixed)
-    kept = top_k_mask(ranked.reshape(-1), total).reshape(pre.shape) & (fixed > 0)
-    return jnp.where(kept, pre, 0.0)
+    chosen = top_k_mask(ranked.reshape(-1), total).reshape(pre.shape) & (fixed > 0)
+    return jnp.where(chosen, pre, 0.0)

@@ -108,7 +108,7 @@ def mutual(options: MutualOptions) -> Rules:
         )
 
     rng = range(count)
-    own = lambda batch: jnp.moveaxis(batch.reshape(batch.shape[0], count, -1), 1, 0)
+    by_model = lambda batch: jnp.moveaxis(batch.reshape(batch.shape[0], count, -1), 1, 0)
     side_by_side = lambda batch: jnp.moveaxis(batch, 0, 1).reshape(batch.shape[1], -1)
     # k / n_members active latents in each member
     numbers = lambda hyper: hyper.replace(k=hyper.k / count)
@@ -119,20 +119,20 @@ def mutual(options: MutualOptions) -> Rules:
 
     def encode(params, x, hyper):
         one = lambda params, x: rules.encode(params, x, numbers(hyper))
-        return side_by_side(jax.vmap(one)(taken_apart(params), own(x)))
+        return side_by_side(jax.vmap(one)(taken_apart(params), by_model(x)))
 
     def decode(params, latents):
-        return side_by_side(jax.vmap(rules.decode)(taken_apart(params), own(latents)))
+        return side_by_side(jax.vmap(rules.decode)(taken_apart(params), by_model(latents)))
 
     def train_encode(params, x, hyper, state):
         one = lambda params, x, state: rules.train_encode(params, x, numbers(hyper), state)
-        return side_by_side(jax.vmap(one)(taken_apart(params), own(x), state))
+        return side_by_side(jax.vmap(one)(taken_apart(params), by_model(x), state))
 
     def loss(params, x, dead, hyper, state, key):
         members = taken_apart(params)
         one = lambda params, x, dead, state: rules.loss(params, x, dead, numbers(hyper), state, key)
         dead = None if dead is None else dead.reshape(count, d_sae)
-        _, info = jax.vmap(one)(members, own(x), dead, state)
+        _, info = jax.vmap(one)(members, by_model(x), dead, state)
         terms = jax.tree.map(jnp.sum, info["terms"])
         apart = 1.0 - agreement(members.W_dec, options)
         terms["mutual_loss"] = hyper.mutual_coefficient * apart
@@ -159,13 +159,13 @@ def agreement(decoders: Array, options: MutualOptions) -> Array:
     the latent of equal number for pairing "index".
     """
     rows = unit_rows(decoders)
-    found = []
+    agreements = []
     for a in range(len(rows)):
         for b in range(a):
             if options.pairing == "index":
-                found.append(jnp.mean(jnp.sum(rows[a] * rows[b], axis=-1)))
+                agreements.append(jnp.mean(jnp.sum(rows[a] * rows[b], axis=-1)))
             else:
                 cosines = parts.matmul(rows[a], rows[b].T, options)
                 both_ways = [jnp.mean(jnp.max(cosines, axis=axis)) for axis in (0, 1)]
-                found.append(sum(both_ways) / 2)
-    return jnp.mean(jnp.stack(found))
+                agreements.append(sum(both_ways) / 2)
+    return jnp.mean(jnp.stack(agreements))

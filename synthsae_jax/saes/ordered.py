@@ -89,8 +89,8 @@ def ordered(options: OrderedOptions) -> Rules:
         else:
             shape = (1,) if options.prefixes == "one per batch" else (x.shape[0],)
             length = draw_length(key, shape, hyper.prefix_rate, options)
-            kept = jnp.arange(options.d_sae)[None] < length[:, None]
-            prefix = scaled_reconstruct(params, jnp.where(kept, latents, 0.0), options)
+            in_prefix = jnp.arange(options.d_sae)[None] < length[:, None]
+            prefix = scaled_reconstruct(params, jnp.where(in_prefix, latents, 0.0), options)
             expected = parts.squared_error(prefix, x)
         terms["prefix_mse_loss"] = hyper.prefix_loss_weight * expected
         return sum(terms.values()), {"latents": latents, "state": state, "terms": terms}
@@ -128,8 +128,8 @@ def expected_prefix_error(
     centred = x - params.b_dec[None]
     gram = parts.matmul(params.W_dec, params.W_dec.T, options)
     before = parts.matmul(z, jnp.triu(gram, 1), options)
-    found = parts.matmul(centred, params.W_dec.T, options) - before
-    change = jnp.square(z) * jnp.diag(gram)[None] - 2 * z * found
+    explained = parts.matmul(centred, params.W_dec.T, options) - before
+    change = jnp.square(z) * jnp.diag(gram)[None] - 2 * z * explained
     # P(m' >= m): summed from the rare end, where the terms are small
     reached = jnp.cumsum(length_probabilities(rate, options)[::-1])[::-1]
     error = jnp.sum(jnp.square(centred), axis=-1) + jnp.sum(change * reached[None], axis=-1)

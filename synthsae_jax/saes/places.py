@@ -58,15 +58,15 @@ def places_of_batch(pre: Array, total: Array, capacity: int) -> Places:
     bits = lax.bitcast_convert_type(pre, jnp.int32)
     least = jnp.maximum(_guess(bits, total), 1)
     words = _packed(bits >= least)
-    found = jnp.sum(_bits(words))
-    missed = (found < total) & (least > 1)
+    n_candidates = jnp.sum(_bits(words))
+    missed = (n_candidates < total) & (least > 1)
 
     def exactly(pre):
         keys = ordered_keys(pre)
-        kept = rank_mask(keys.reshape(-1), total, ignore_up_to=0).reshape(pre.shape)
-        return _packed(kept & (keys > 0))
+        chosen = rank_mask(keys.reshape(-1), total, ignore_up_to=0).reshape(pre.shape)
+        return _packed(chosen & (keys > 0))
 
-    needed = missed | (found > size)
+    needed = missed | (n_candidates > size)
     words = lax.cond(needed, exactly, lambda pre: words, pre)
     sample, latent, start, count = _listed(words, size)
     exists = jnp.arange(size) < jnp.sum(count)
@@ -86,10 +86,10 @@ def places_of_samples(size: Array, k: Array, capacity: int) -> Places:
     taken = jnp.clip(jnp.asarray(k, jnp.int32), 0, capacity)
     # k is traced and the room is not, so the table [n, room] is read as a list [n k]: `Places`
     # promises that nothing but padding follows the counted ones, and sums stop there
-    place = jnp.arange(n * capacity, dtype=jnp.int32)
+    index = jnp.arange(n * capacity, dtype=jnp.int32)
     each = jnp.maximum(taken, 1)
-    sample, rank = jnp.minimum(place // each, n - 1), place % each
-    exists = place < n * taken
+    sample, rank = jnp.minimum(index // each, n - 1), index % each
+    exists = index < n * taken
     return Places(
         sample=sample,
         latent=latent[sample, rank].astype(jnp.int32),
@@ -108,17 +108,17 @@ def by_sample(places: Places) -> Groups:
 def grouped(group: Array, exists: Array, n_groups: int) -> Groups:
     """Places sorted by the number of their group, int32 `[E]`; those without one are left out."""
     size = group.size
-    own = jnp.where(exists, group, n_groups)
+    group_of = jnp.where(exists, group, n_groups)
     order = jnp.arange(size, dtype=jnp.int32)
     if (n_groups + 1) * size < 2**32:
         # group and place in one integer sort several times faster than a pair does
-        packed = own.astype(jnp.uint32) * size + order.astype(jnp.uint32)
+        packed = group_of.astype(jnp.uint32) * size + order.astype(jnp.uint32)
         packed = lax.sort(packed, is_stable=False)
-        own, order = packed // size, (packed % size).astype(jnp.int32)
-        own = own.astype(jnp.int32)
+        group_of, order = packed // size, (packed % size).astype(jnp.int32)
+        group_of = group_of.astype(jnp.int32)
     else:
-        own, order = lax.sort((own, order), num_keys=1)
-    bounds = jnp.searchsorted(own, jnp.arange(n_groups + 1, dtype=jnp.int32)).astype(jnp.int32)
+        group_of, order = lax.sort((group_of, order), num_keys=1)
+    bounds = jnp.searchsorted(group_of, jnp.arange(n_groups + 1, dtype=jnp.int32)).astype(jnp.int32)
     return Groups(order, bounds[:-1], bounds[1:] - bounds[:-1])
 
 
@@ -153,9 +153,9 @@ def _listed(words: Array, size: int) -> tuple[Array, Array, Array, Array]:
     count = upto[:, -1]
     end = jnp.cumsum(count)
     start = end - count
-    place = jnp.arange(size, dtype=jnp.int32)
-    row = jnp.minimum(_first_above(end, 0, place, n), n - 1)
-    left = place - start[row]
+    index = jnp.arange(size, dtype=jnp.int32)
+    row = jnp.minimum(_first_above(end, 0, index, n), n - 1)
+    left = index - start[row]
     upto, words = upto.reshape(-1), words.reshape(-1)
     word = row * width + jnp.minimum(_first_above(upto, row * width, left, width), width - 1)
     left = left - jnp.where(word > row * width, upto[word - 1], 0)
@@ -170,11 +170,11 @@ def _listed(words: Array, size: int) -> tuple[Array, Array, Array, Array]:
 
 def _first_above(ascending: Array, offset: Array | int, value: Array, length: int) -> Array:
     """How many of `ascending[offset : offset + length]` do not exceed `value`; all broadcast."""
-    found = jnp.zeros_like(value)
+    lower = jnp.zeros_like(value)
     step = 1 << (length.bit_length() - 1)
     while step:
-        last = found + step - 1
+        last = lower + step - 1
         at = ascending[offset + jnp.minimum(last, length - 1)]
-        found = found + jnp.where((last < length) & (at <= value), step, 0)
+        lower = lower + jnp.where((last < length) & (at <= value), step, 0)
         step //= 2
-    return found
+    return lower

@@ -71,8 +71,8 @@ class _LeaveOneOut:
             latents = rules.encode(params, x, hyper)
             rows, _ = _affine_decoder(self.base, options, params)
             residual = x - rules.decode(params, latents)
-            found = product(residual, rows.T) + latents * jnp.square(row_norms(rows))[None]
-            return jnp.where(jnp.sign(latents) * found > self.tau, latents, 0.0)
+            projections = product(residual, rows.T) + latents * jnp.square(row_norms(rows))[None]
+            return jnp.where(jnp.sign(latents) * projections > self.tau, latents, 0.0)
 
         return rules._replace(encode=encode)
 
@@ -123,16 +123,16 @@ def pursue(x: Array, rows: Array, k: int, signed: bool) -> Array:
 
     def choose(step, carry):
         residual, basis, support, used = carry
-        found = product(residual, units.T)
-        found = jnp.where(used, -jnp.inf, jnp.abs(found) if signed else found)
-        best = jnp.argmax(found, axis=-1)
+        projections = product(residual, units.T)
+        projections = jnp.where(used, -jnp.inf, jnp.abs(projections) if signed else projections)
+        best = jnp.argmax(projections, axis=-1)
         new = units[best]
         # twice is enough for Gram-Schmidt to be orthogonal to working precision
         for _ in range(2):
             inside = contraction("nkd,nd->nk", basis, new)
             new = new - contraction("nk,nkd->nd", inside, basis)
         length = row_norms(new)
-        joins = (jnp.take_along_axis(found, best[:, None], axis=1)[:, 0] > 0) & (
+        joins = (jnp.take_along_axis(projections, best[:, None], axis=1)[:, 0] > 0) & (
             length > _DEPENDENT
         )
         new = jnp.where(joins[:, None], new / jnp.where(joins, length, 1.0)[:, None], 0.0)
@@ -178,9 +178,9 @@ def _non_negative(atoms: Array, x: Array, fit: Array) -> Array:
     def one(i, fit):
         # the atom's own part is taken out: its length is 1, or 0 with target 0
         column = lax.dynamic_index_in_dim(gram, i, axis=2, keepdims=False)
-        own = lax.dynamic_index_in_dim(fit, i, axis=1, keepdims=False)
+        row = lax.dynamic_index_in_dim(fit, i, axis=1, keepdims=False)
         goal = lax.dynamic_index_in_dim(target, i, axis=1, keepdims=False)
-        new = jax.nn.relu(goal - jnp.sum(column * fit, axis=-1) + own)
+        new = jax.nn.relu(goal - jnp.sum(column * fit, axis=-1) + row)
         new = jnp.where(lax.dynamic_index_in_dim(column, i, axis=1, keepdims=False) > 0, new, 0.0)
         return lax.dynamic_update_index_in_dim(fit, new, i, axis=1)
 

@@ -73,11 +73,11 @@ def dead_error(
 
     def some(params, residual):
         (chosen,) = jnp.nonzero(dead, size=few, fill_value=0)
-        there = jnp.arange(few) < count
-        own = params.replace(
+        exists = jnp.arange(few) < count
+        chosen_params = params.replace(
             W_enc=params.W_enc[:, chosen], b_enc=params.b_enc[chosen], W_dec=params.W_dec[chosen]
         )
-        return of(own, there, residual)
+        return of(chosen_params, exists, residual)
 
     def many(params, residual):
         return of(params, dead, residual)
@@ -85,4 +85,4 @@ def dead_error(
     ways = (nobody, some) if few == width else (nobody, some, many)
     which = (count > 0).astype(jnp.int32) + (count > few)
     # the way taken is gone again when gradients come, or each way would keep room for its own
-    return jax.checkpoint(lambda *given: lax.switch(which, ways, *given))(params, residual)
+    return jax.checkpoint(lambda *arguments: lax.switch(which, ways, *arguments))(params, residual)

@@ -57,8 +57,8 @@ def keep_top_k(x: Array, k: Array | int) -> Array:
     """
     keys = ordered_keys(lax.stop_gradient(x))
     # Zeros are dropped below whether ranked or not, so ties among them need no settling.
-    kept = rank_mask(keys, k, ignore_up_to=0) & (x > 0)
-    return jnp.where(kept, x, 0)
+    chosen = rank_mask(keys, k, ignore_up_to=0) & (x > 0)
+    return jnp.where(chosen, x, 0)
 
 
 def keep_top_k_of_batch(x: Array, k: Array | int) -> Array:

@@ -44,8 +44,8 @@ def _encode_forward(places, product, x, W_enc, b_enc, b_dec):
     return _encode_at(places, product, x, W_enc, b_enc, b_dec), (places, x, W_enc, b_enc, b_dec)
 
 
-def _encode_backward(kept, slope):
-    places, x, W_enc, b_enc, b_dec = kept
+def _encode_backward(saved, slope):
+    places, x, W_enc, b_enc, b_dec = saved
     slope = jnp.where(places.active, slope, 0.0)
     from_b_enc = jnp.zeros_like(b_enc).at[places.latent].add(slope)
     from_W_enc = by_latent(places, slope, places.sample, x - b_dec[None], W_enc.shape[1]).T
@@ -75,16 +75,16 @@ def decode_levels(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _decode_levels(inner, places, values, W_dec):
     n = places.start.size
-    found = sums(_by_level(places, inner), places.latent, values, W_dec)
-    return tuple(found.reshape(len(inner) + 1, n, -1))
+    levels = sums(_by_level(places, inner), places.latent, values, W_dec)
+    return tuple(levels.reshape(len(inner) + 1, n, -1))
 
 
 def _decode_forward(inner, places, values, W_dec):
     return _decode_levels(inner, places, values, W_dec), (places, values, W_dec)
 
 
-def _decode_backward(inner, kept, slopes):
-    places, values, W_dec = kept
+def _decode_backward(inner, saved, slopes):
+    places, values, W_dec = saved
     slopes = jnp.concatenate(slopes)  # [levels * n, D]
     row = _level(places, inner) * places.start.size + places.sample
     from_values = inner_products(jnp.sum(places.count), row, slopes, places.latent, W_dec)
@@ -128,21 +128,21 @@ def _tiled(groups, often, rank, row, weight, rows, head=None):
     count = jnp.pad(groups.count[often], pad).reshape(tiles, tile)
     row, weight = row[groups.order], weight[groups.order]
 
-    def one_tile(i, found):
+    def one_tile(i, totals):
         def one_round(r, total):
-            there = r < count[i]
-            at = jnp.where(there, start[i] + r, 0)
-            return total + jnp.where(there, weight[at], 0.0)[:, None] * rows[row[at]]
+            exists = r < count[i]
+            at = jnp.where(exists, start[i] + r, 0)
+            return total + jnp.where(exists, weight[at], 0.0)[:, None] * rows[row[at]]
 
         nothing = jnp.zeros((tile, rows.shape[1]), rows.dtype)
         total = lax.fori_loop(0, jnp.max(count[i]), one_round, nothing)
-        return lax.dynamic_update_slice(found, total, (i * tile, 0))
+        return lax.dynamic_update_slice(totals, total, (i * tile, 0))
 
-    found = jnp.zeros((tiles * tile, rows.shape[1]), rows.dtype)
+    totals = jnp.zeros((tiles * tile, rows.shape[1]), rows.dtype)
     if head is not None:
-        found = lax.dynamic_update_slice(found, head, (0, 0))
-    found = lax.fori_loop(0 if head is None else 1, tiles, one_tile, found)
-    return found[rank]
+        totals = lax.dynamic_update_slice(totals, head, (0, 0))
+    totals = lax.fori_loop(0 if head is None else 1, tiles, one_tile, totals)
+    return totals[rank]
 
 
 def inner_products(used: Array, i: Array, a: Array, j: Array, b: Array) -> Array:
@@ -154,13 +154,13 @@ def inner_products(used: Array, i: Array, a: Array, j: Array, b: Array) -> Array
     i, j = (jnp.pad(rows, pad).reshape(blocks, block) for rows in (i, j))
     ones = jnp.ones(a.shape[1], a.dtype)
 
-    def one_block(t, found):
+    def one_block(t, products):
         # as a product, since a plain sum along a row is taken one by one
-        return found.at[t].set(product(a[i[t]] * b[j[t]], ones))
+        return products.at[t].set(product(a[i[t]] * b[j[t]], ones))
 
     rounds = (used + block - 1) // block
-    found = lax.fori_loop(0, rounds, one_block, jnp.zeros((blocks, block), a.dtype))
-    return found.reshape(-1)[:size]
+    products = lax.fori_loop(0, rounds, one_block, jnp.zeros((blocks, block), a.dtype))
+    return products.reshape(-1)[:size]
 
 
 def _flat(places: Places, width: int) -> Array:

@@ -35,14 +35,14 @@ def active_terms(
     `size` as in `dead_latents_error`. Known are "latents" `[n, L]` without gradient, "fired" `[L]`,
     "l0" and "smallest", the smallest positive latent or infinity.
     """
-    x_hats, known = reconstructions(params, x, options, choose, ())
+    x_hats, info = reconstructions(params, x, options, choose, ())
     residual = jax.lax.stop_gradient(x - x_hats[0])
     terms = {
         "mse_loss": parts.squared_error(x_hats[0], x),
         "auxiliary_reconstruction_loss": hyper.aux_loss_coefficient
         * dead_error(params, x, dead, residual, options, size),
     }
-    return terms, known
+    return terms, info
 
 
 def reconstructions(
@@ -66,10 +66,10 @@ def reconstructions(
 
     ranked = jnp.where(places.active, pre[places.sample, places.latent], 0.0)
     active = ranked != 0
-    known = {
+    info = {
         "latents": jnp.zeros_like(pre).at[places.sample, places.latent].add(ranked),
         "fired": jnp.zeros(pre.shape[1], bool).at[places.latent].max(active),
         "l0": jnp.sum(active) / x.shape[0],
         "smallest": jnp.min(jnp.where(ranked > 0, ranked, jnp.inf)),
     }
-    return x_hats[1:], known
+    return x_hats[1:], info

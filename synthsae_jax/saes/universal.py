@@ -82,8 +82,10 @@ def universal(options: UniversalOptions) -> Rules:
             mean = params.replace(W_enc=params.W_enc / count)
             return parts.pre_activations(mean, x, options)
         block = lambda weights: weights.reshape(count, -1, *weights.shape[1:])[source]
-        own = params.replace(W_enc=block(params.W_enc), b_dec=block(params.b_dec))
-        return parts.pre_activations(own, x.reshape(x.shape[0], count, -1)[:, source], options)
+        block_params = params.replace(W_enc=block(params.W_enc), b_dec=block(params.b_dec))
+        return parts.pre_activations(
+            block_params, x.reshape(x.shape[0], count, -1)[:, source], options
+        )
 
     def encode(params, x, hyper):
         pre = pre_activations(as_used(params), x, options.encode_from)

@@ -54,15 +54,15 @@ class Benchmark:
 
     def spec(self, scale: str, salt: str) -> dict[str, Any]:
         """What is hashed into the manifest: everything that decides the numbers."""
-        given = {
+        fields = {
             "benchmark": self.id,
             "scale": scale,
             "salt": salt,
             "cells": [{"name": c.name, **c.spec} for c in self.cells(scale, salt)],
         }
         if self.claims:
-            given["claims"] = [claim.spec() for claim in self.claims]
-        return given
+            fields["claims"] = [claim.spec() for claim in self.claims]
+        return fields
 
 
 benchmarks: Registry[Benchmark] = Registry("benchmark", package="synthsae_jax.experiments")

@@ -180,8 +180,8 @@ class Context:
         dim = views[0].dictionary.shape[-1]
         if sae is None:
             l0 = self.target_l0 if target_l0 is None else float(target_l0)
-            made = recipe(name, dim, width or self.d_sae, l0, config or self.config)
-            sae, config = made.sae, made.config
+            sae_recipe = recipe(name, dim, width or self.d_sae, l0, config or self.config)
+            sae, config = sae_recipe.sae, sae_recipe.config
         elif target_l0 is not None:
             options["target_l0"] = target_l0
         config = config or self.config

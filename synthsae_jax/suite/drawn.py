@@ -20,7 +20,7 @@ class Recent(Generic[T]):
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._kept: collections.OrderedDict[Hashable, tuple[Any, T, int]] = (
+        self._cached: collections.OrderedDict[Hashable, tuple[Any, T, int]] = (
             collections.OrderedDict()
         )
 
@@ -28,13 +28,13 @@ class Recent(Generic[T]):
         """`make()`, or what it gave for these leaves of `source` and an equal `rest` before."""
         leaves, structure = jax.tree.flatten(source)
         name = (tuple(map(id, leaves)), structure, rest)
-        if name in self._kept:
-            self._kept.move_to_end(name)
-            return self._kept[name][1]
-        made = make()
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(made))
+        if name in self._cached:
+            self._cached.move_to_end(name)
+            return self._cached[name][1]
+        value = make()
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(value))
         if size <= self._limit:
-            self._kept[name] = (leaves, made, size)
-            while sum(kept for *_, kept in self._kept.values()) > self._limit:
-                self._kept.popitem(last=False)
-        return made
+            self._cached[name] = (leaves, value, size)
+            while sum(bytes_of for *_, bytes_of in self._cached.values()) > self._limit:
+                self._cached.popitem(last=False)
+        return value

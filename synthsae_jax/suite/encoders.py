@@ -72,15 +72,15 @@ def swapped_observations(
     """
     at = [i for i, source in enumerate(sources) if source.side.status == "ok"]
     subjects = [sources[i].subject for i in at]
-    made: dict[str, Swapped] = {}
+    swapped_of: dict[str, Swapped] = {}
     if subjects:
         seeds = context.seeds(len(sources), 1, first)[at]
         numbers = [sources[i].side.columns["instance"] for i in at]
-        made[LINEAR] = linear(context, world, subjects, n_eval, seeds, numbers)
-        made[PURSUIT] = pursuit(context, world, subjects, n_eval)
+        swapped_of[LINEAR] = linear(context, world, subjects, n_eval, seeds, numbers)
+        swapped_of[PURSUIT] = pursuit(context, world, subjects, n_eval)
     for encoder in ENCODERS:
         for i, source in enumerate(sources):
-            swapped, j = (made[encoder], at.index(i)) if i in at else (None, 0)
+            swapped, j = (swapped_of[encoder], at.index(i)) if i in at else (None, 0)
             side = _second(source.side, encoder, swapped, j)
             same = flags(source.side.columns, side.columns, same_dictionary=True)
             yield Observation(
@@ -119,10 +119,10 @@ def _dictionaries(sources: Sequence[Subject]) -> tuple[np.ndarray, np.ndarray]:
 
 def pursuit(context: Context, world: World, sources: Sequence[Subject], n: int) -> Swapped:
     """The sources' dictionaries with matching pursuit as encoder."""
-    made = [pursued(source, context.target_l0, context.config) for source in sources]
-    runs = jax.tree.map(lambda *leaves: np.stack(leaves)[:, None], *(s.run for s in made))
-    scores = _scores(context, world, sources, made[0].reconstruct.sae, runs, n)
-    return Swapped(PURSUIT, made, scores)
+    pursuits = [pursued(source, context.target_l0, context.config) for source in sources]
+    runs = jax.tree.map(lambda *leaves: np.stack(leaves)[:, None], *(s.run for s in pursuits))
+    scores = _scores(context, world, sources, pursuits[0].reconstruct.sae, runs, n)
+    return Swapped(PURSUIT, pursuits, scores)
 
 
 def linear(
@@ -160,11 +160,11 @@ def linear(
     result = trained.result
     runs = (result.params, result.hyper, result.state.carried)
     scores = _scores(context, world, sources, sae, runs, n)
-    made = [
+    fits = [
         dataclasses.replace(row[0], label=f"{s.label}, {LINEAR}")
         for row, s in zip(trained.subjects, sources, strict=True)
     ]
-    return Swapped(LINEAR, made, scores, trained)
+    return Swapped(LINEAR, fits, scores, trained)
 
 
 def _scores(

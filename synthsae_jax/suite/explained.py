@@ -27,8 +27,8 @@ def explained_variance(subject: Subject, world: World, seed: int, params: Any = 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _explained(reconstruct, key, parents, instance, run):
-    def batch(given):
-        i, parent = given
+    def batch(inputs):
+        i, parent = inputs
         codes, x = see(jax.random.fold_in(key, i), instance, parent)
         error = jnp.sum((x - reconstruct(run, codes, x)[1]) ** 2)
         return error, jnp.sum(x, axis=0), jnp.sum(x**2), x.shape[0]

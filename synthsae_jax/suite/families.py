@@ -133,5 +133,5 @@ def family_pairs(
         context.tick((i - 1) / len(family.conditions), condition.name)
         for r in range(len(a.subjects[first])):
             sides = a.side(first, r), b.side(first + i, r)
-            made = functools.partial(make, i, r, condition)
-            yield FamilyPair(condition, r, sides, pairs.tokens(n), made)
+            make_pair = functools.partial(make, i, r, condition)
+            yield FamilyPair(condition, r, sides, pairs.tokens(n), make_pair)

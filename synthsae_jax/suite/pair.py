@@ -61,14 +61,14 @@ class Pair:
         """The models that the two SAEs read."""
         return self.a.subject.instance, self.b.subject.instance
 
-    def report(self, found: Matching) -> dict[str, float]:
+    def report(self, matched: Matching) -> dict[str, float]:
         """`match_report` under the default truth."""
-        return self._report(found, self.a.tracked, self.b.tracked)
+        return self._report(matched, self.a.tracked, self.b.tracked)
 
-    def band(self, found: Matching, quantity: str) -> tuple[float, float]:
+    def band(self, matched: Matching, quantity: str) -> tuple[float, float]:
         """Least and most of a quantity of the report over all truth methods and thresholds."""
         options = self._options()
-        sweep = report_sweep(found, self.a.truth, self.b.truth, **options)
+        sweep = report_sweep(matched, self.a.truth, self.b.truth, **options)
         band = matching.bands({quantity: sweep[quantity]})[quantity]
         return band.lo, band.hi
 
@@ -93,8 +93,8 @@ class Pair:
             "present_b": present[1],
         }
 
-    def _report(self, found: Matching, truth_a: Any, truth_b: Any) -> dict[str, float]:
-        return matching.match_report(found, truth_a, truth_b, **self._options())
+    def _report(self, matched: Matching, truth_a: Any, truth_b: Any) -> dict[str, float]:
+        return matching.match_report(matched, truth_a, truth_b, **self._options())
 
 
 def truth_numbers(pair: Pair) -> list[Number]:
@@ -124,7 +124,7 @@ REPORTED = ("precision", "recall", "false_universality", "artefact_rate")
 
 def rule_numbers(pair: Pair, names: Sequence[str] = ALL_RULES) -> list[Number]:
     """What published rules declare shared, and how much of it is right."""
-    found = []
+    numbers = []
     alive = [side.alive.sum() for side in (pair.a, pair.b)]
     for name in names:
         rule = rules[name]
@@ -132,9 +132,9 @@ def rule_numbers(pair: Pair, names: Sequence[str] = ALL_RULES) -> list[Number]:
         report = pair.report(matched)
         base = alive[1] if rule.many_to_one else min(alive)
         declared = report["n_matched"] / base if base else math.nan
-        found.append(_standard(name, "declared", declared, "all latents of a side are dead"))
-        found += _reported(name, report)
-    return found
+        numbers.append(_standard(name, "declared", declared, "all latents of a side are dead"))
+        numbers += _reported(name, report)
+    return numbers
 
 
 def _reported(name: str, report: Mapping[str, float]) -> list[Number]:
@@ -158,15 +158,15 @@ def measure_numbers(pair: Pair, names: Sequence[str] = RELATIONAL) -> list[Numbe
         return [_standard(variant, "score", math.nan, why) for variant in both]
     row, col = np.asarray(m.row)[best[:n]], np.asarray(m.col)[best[:n]]
     X, Y = pair.a.subject.decoder[row], pair.b.subject.decoder[col]
-    found = []
+    numbers = []
     for name in names:
         value, reasons = _compiled(name)(X, Y)
-        why = next((reason for reason, here in reasons.items() if bool(here)), "undefined")
-        found.append(_standard(name, "score", float(value), why))
+        why = next((reason for reason, applies in reasons.items() if bool(applies)), "undefined")
+        numbers.append(_standard(name, "score", float(value), why))
         dealt = np.random.default_rng(0).permutation(n)
         chance, _ = _compiled(name)(X, Y[dealt])
-        found.append(_standard(f"{name}/chance", "score", float(chance), why))
-    return found
+        numbers.append(_standard(f"{name}/chance", "score", float(chance), why))
+    return numbers
 
 
 @fixed
@@ -184,26 +184,26 @@ def protocol_numbers(
     Codes are dense for them, on the first `n_tokens` tokens.
     """
     a, b = pair.a.side(n_tokens), pair.b.side(n_tokens)
-    found = []
+    numbers = []
     for i, name in enumerate(names):
-        here = jax.random.fold_in(key, i)
-        result = run_protocol(name, a, b, key=here, draws=draws, context=context)
+        protocol_key = jax.random.fold_in(key, i)
+        result = run_protocol(name, a, b, key=protocol_key, draws=draws, context=context)
         why = result.reasons.get(result.primary, "")
-        found.append(_standard(name, "score", result.value, why))
+        numbers.append(_standard(name, "score", result.value, why))
         if result.matching is None:
             none = why or "it names no pairs"
-            found += [_standard(name, m, math.nan, none) for m in REPORTED]
+            numbers += [_standard(name, m, math.nan, none) for m in REPORTED]
         else:
-            found += _reported(name, pair.report(result.matching))
+            numbers += _reported(name, pair.report(result.matching))
         if draws:
             why = result.reasons.get("p", "its nulls say nothing about its own number")
-            found.append(_standard(name, "p", result.p(), why))
+            numbers.append(_standard(name, "p", result.p(), why))
             null = next(
                 (n.mean[result.primary] for n in result.nulls if result.primary in n.names),
                 math.nan,
             )
-            found.append(_standard(f"{name}/chance", "score", null, why))
-    return found
+            numbers.append(_standard(f"{name}/chance", "score", null, why))
+    return numbers
 
 
 @functools.cache

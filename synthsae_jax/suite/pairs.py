@@ -160,8 +160,8 @@ def _truth_block(reconstruct, n_features, key, parents, instances, runs):
 @functools.partial(jax.jit, static_argnums=0)
 def _pair_block(reconstruct, key, parents, a, b, runs_a, runs_b):
     def batch(i, parent):
-        here = jax.random.fold_in(key, i)
-        (codes_a, x_a), (codes_b, x_b) = see(here, a, parent), see(here, b, parent)
+        batch_key = jax.random.fold_in(key, i)
+        (codes_a, x_a), (codes_b, x_b) = see(batch_key, a, parent), see(batch_key, b, parent)
 
         def of_pair(run_a, run_b):
             latents_a, _ = reconstruct(run_a, codes_a, x_a)
@@ -177,8 +177,8 @@ def _pair_block(reconstruct, key, parents, a, b, runs_a, runs_b):
 @jax.jit
 def _moments_block(key, parents, a, b):
     def batch(i, parent):
-        here = jax.random.fold_in(key, i)
-        (_, x_a), (_, x_b) = see(here, a, parent), see(here, b, parent)
+        batch_key = jax.random.fold_in(key, i)
+        (_, x_a), (_, x_b) = see(batch_key, a, parent), see(batch_key, b, parent)
         return CoMoments.init(x_a.shape[1], x_b.shape[1]).update(x_a, x_b)
 
     return _over_batches(batch, parents, CoMoments.merge)

@@ -378,7 +378,7 @@ class Observed:
         if not beside:
             return [True] * len(rows)
         identities = [self._identity(row) for row in rows]
-        return [all(identity in known for known in beside) for identity in identities]
+        return [all(identity in defined_on for defined_on in beside) for identity in identities]
 
     def _defined_on(self, name: Name) -> set[tuple[Any, ...]]:
         if name not in self._defined:

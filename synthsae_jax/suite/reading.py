@@ -86,14 +86,14 @@ def subjects(label: str, result: Any, instances: Sequence[Instance]) -> list[lis
     """The runs of a `TrainResult` with axes [I, R], under the inference rule: [I][R]."""
     reconstruct = Reconstructor(result.sae.static, "inference")
     runs = jax.tree.map(np.asarray, (result.params, result.hyper, result.state.carried))
-    found = []
+    members = []
     for i, instance in enumerate(instances):
         row = []
         for r in range(result.params.W_dec.shape[1]):
             run = jax.tree.map(lambda leaf, i=i, r=r: leaf[i, r], runs)
             row.append(Subject(label, reconstruct, run, instance, *_directions(run[0])))
-        found.append(row)
-    return found
+        members.append(row)
+    return members
 
 
 def _directions(params: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -116,8 +116,8 @@ def read_codes(instance: Instance, world: World, n: int, seed: int, stream: str)
     instance = bare(instance)
     blocks = []
     for key, parents in pairs.parent_codes(bare(world), n, seed, stream):
-        found = _codes(key, parents, instance)
-        ids, values = (np.asarray(v).reshape(-1, v.shape[-1]) for v in found)
+        codes = _codes(key, parents, instance)
+        ids, values = (np.asarray(v).reshape(-1, v.shape[-1]) for v in codes)
         row, slot = np.nonzero(values)
         shape = (ids.shape[0], world.n_features)
         blocks.append(sparse.csr_matrix((values[row, slot], (row, ids[row, slot])), shape))
@@ -153,8 +153,8 @@ def read_truth(
     codes = read_codes(subject.instance, world, n, seed, "truth")
     inputs = truth_evidence(subject, world, codes, seed, methods)
     sweep = truth_sweep(inputs, methods, thresholds)
-    found = find_candidates(inputs, ("agree",))
-    default = np.asarray(decide("agree", found, TruthRule(), inputs))
+    candidates = find_candidates(inputs, ("agree",))
+    default = np.asarray(decide("agree", candidates, TruthRule(), inputs))
     return TruthSweep((DEFAULT_TRUTH, *sweep.settings), np.stack([default, *sweep.maps]))
 
 
@@ -181,8 +181,8 @@ def truth_evidence(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _latents(reconstruct, key, parents, instance, run):
-    def batch(given):
-        i, parent = given
+    def batch(inputs):
+        i, parent = inputs
         codes, x = see(jax.random.fold_in(key, i), instance, parent)
         return reconstruct(run, codes, x)[0]
 
@@ -193,8 +193,8 @@ def _latents(reconstruct, key, parents, instance, run):
 
 @jax.jit
 def _codes(key, parents, instance):
-    def batch(given):
-        i, parent = given
+    def batch(inputs):
+        i, parent = inputs
         codes, _ = see(jax.random.fold_in(key, i), instance, parent)
         return codes.indices, codes.values
 

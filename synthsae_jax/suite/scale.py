@@ -150,12 +150,12 @@ def scales_of(kind: type[S], /, **overrides: Mapping[str, Any]) -> dict[str, S]:
     `scales_of(Scale, every={"seeds": 2}, small={"worlds": 8})`. Raises `ConfigError` for a scale
     or a field that does not exist.
     """
-    known = [field.name for field in dataclasses.fields(kind)]
+    allowed = [field.name for field in dataclasses.fields(kind)]
     for scale, changes in overrides.items():
         check_choice("scale", scale, (*NAMES, "every"))
         for name in changes:
-            if name not in known:
-                raise unknown_name(f"field of {kind.__name__}", name, known)
+            if name not in allowed:
+                raise unknown_name(f"field of {kind.__name__}", name, allowed)
     every = overrides.get("every", {})
     return {
         name: kind(name=name, **{**ROWS[name], **every, **overrides.get(name, {})})

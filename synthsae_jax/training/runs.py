@@ -69,8 +69,8 @@ def data_streams(
 def registered(sae: SAE) -> Architecture | None:
     """The architecture that an SAE, or the one it refines, was built from; None: it is wrapped."""
     name = sae.name.partition("+")[0]
-    known = name in architectures
-    return architectures[name] if known else None
+    exists = name in architectures
+    return architectures[name] if exists else None
 
 
 def steered_penalty(
@@ -86,10 +86,10 @@ def steered_penalty(
     entry = registered(sae)
     penalty = entry.penalty if entry else None
     if penalty is None:
-        known = ", ".join(name for name, number in penalties.items() if number)
+        steerable = ", ".join(name for name, number in penalties.items() if number)
         raise ConfigError(
             f"target_l0 steers a penalty, and SAE {sae.name!r} has none: set its k. With one: "
-            f"{known}."
+            f"{steerable}."
         )
     require(
         all(ramp.name != penalty for ramp in config.anneal),
@@ -125,10 +125,10 @@ def check_resampling(config: TrainConfig, sae: SAE) -> None:
 def _ramps(config: TrainConfig, sae: SAE, shape: tuple[int, ...]) -> dict[str, Ramp]:
     entry = registered(sae)
     initial = entry.initial if entry else ()
-    known = [n for n, v in vars(sae.hyper).items() if v is not None and n not in initial]
+    allowed = [n for n, v in vars(sae.hyper).items() if v is not None and n not in initial]
     for ramp in config.anneal:
-        if ramp.name not in known:
-            raise unknown_name(f"number of SAE {sae.name!r} to anneal", ramp.name, known)
+        if ramp.name not in allowed:
+            raise unknown_name(f"number of SAE {sae.name!r} to anneal", ramp.name, allowed)
     return {
         a.name: Ramp(
             start=_spread(a.start, shape, np.float32),
@@ -198,10 +198,10 @@ def _frozen(
 ) -> dict[str, np.ndarray]:
     """Which runs leave a weight as it is, bool [I, R] by name."""
     weights = vars(jax.eval_shape(sae.init, jax.random.key(0)))
-    known = [name for name, leaf in weights.items() if hasattr(leaf, "shape")]
+    allowed = [name for name, leaf in weights.items() if hasattr(leaf, "shape")]
     for name in frozen:
-        if name not in known:
-            raise unknown_name(f"weight of SAE {sae.name!r} to freeze", name, known)
+        if name not in allowed:
+            raise unknown_name(f"weight of SAE {sae.name!r} to freeze", name, allowed)
     require(
         not frozen or config.resample_every is None,
         "TrainConfig.resample_every sets decoder rows, encoders and their biases; with frozen "
