@@ -43,18 +43,18 @@ def faults_of(design: Design, contexts: Sequence[Context]) -> list[str]:
 
 def misspelt(design: Design) -> list[str]:
     """Readers that ask for a value which no arm and no level of the design has."""
-    known = _declared(design)
+    declared = _declared(design)
     faults = []
     for need in _needs(design):
         for name, values in need.where:
             if name in _FREE:
                 continue
-            if name not in known:
-                faults.append(str(unknown_name(f"column that {design.id} varies", name, known)))
-            for value in values if name in known else ():
+            if name not in declared:
+                faults.append(str(unknown_name(f"column that {design.id} varies", name, declared)))
+            for value in values if name in declared else ():
                 # None asks for rows without the column, which any experiment may have
-                if value is not None and value not in known[name]:
-                    allowed = [str(v) for v in known[name]]
+                if value is not None and value not in declared[name]:
+                    allowed = [str(v) for v in declared[name]]
                     faults.append(str(unknown_name(f"value of {name}", str(value), allowed)))
     return sorted(set(faults))
 
@@ -65,16 +65,16 @@ def _needs(design: Design) -> Iterable[Need]:
 
 def _declared(design: Design) -> dict[str, list[Any]]:
     """Column -> the values that some arm or level of some scale gives it."""
-    known: dict[str, list[Any]] = {}
+    declared: dict[str, list[Any]] = {}
     for scale in design.scales.values():
         for arm in design.arms(scale):
             for name, value in arm.columns().items():
-                known.setdefault(column(name), []).append(value)
+                declared.setdefault(column(name), []).append(value)
             for name, values in arm.levels(scale).items():
-                known.setdefault(column(name), []).extend(values)
+                declared.setdefault(column(name), []).extend(values)
         for name, values in design.levels(scale).items():
-            known.setdefault(column(name), []).extend(values)
-    return {name: list(dict.fromkeys(values)) for name, values in known.items()}
+            declared.setdefault(column(name), []).extend(values)
+    return {name: list(dict.fromkeys(values)) for name, values in declared.items()}
 
 
 def _possible(design: Design, context: Context) -> dict[str, list[Any]]:
@@ -160,10 +160,10 @@ def _printed(design: Design, rows: Sequence[Row]) -> list[str]:
     """Tables that a page would cut off, and numbers that print as nan."""
     if not isinstance(design.page, Page):
         return [f"{design.id} has no page"]
-    made = design.page.contents(rows, claims=design.claims)
-    text = pages.render(made.title, made.sections, notes=made.notes, lead=made.lead)
+    contents = design.page.contents(rows, claims=design.claims)
+    text = pages.render(contents.title, contents.sections, notes=contents.notes, lead=contents.lead)
     faults = ["the page prints nan"] if re.search(r">[^<]*\bnan\b[^<]*<", text) else []
-    for section in made.sections:
+    for section in contents.sections:
         for table in section.tables:
             width = least_width(table)
             if width > PAGE:  # on narrow screens rows become lists, so that this is the only limit
@@ -180,10 +180,10 @@ def smallest(
     `changes` are fields of the scale.
     """
     size, scales = design.scales[scale], design.scales.values()
-    asked = {
+    units = {
         "protocols": tuple(dict.fromkeys(name for s in scales for name in s.protocols)),
         "measures": tuple(dict.fromkeys(name for s in scales for name in s.measures)),
     }
-    changes = {"worlds": 1, "n_train": steps * size.batch_size, **asked, **changes}
+    changes = {"worlds": 1, "n_train": steps * size.batch_size, **units, **changes}
     size = dataclasses.replace(size, **changes)
     return dataclasses.replace(design, scales={scale: size}).contexts(scale, "dev")

@@ -216,10 +216,11 @@ def change(
 
     Undefined where a departure lacks either end.
     """
-    here = of.at(condition=condition)
+    departed = of.at(condition=condition)
     kinds = DEPARTURES if departure is None else (departure,)
     single = [
-        here.at(departure=d, strength=strength) - here.at(departure=d, strength=0) for d in kinds
+        departed.at(departure=d, strength=strength) - departed.at(departure=d, strength=0)
+        for d in kinds
     ]
     where = "mean over departures" if departure is None else departure
     return combined(

@@ -153,8 +153,8 @@ def measure(context: Context, arm: Arm) -> Iterator[Observation]:
     top = metrics.most_frequent(worlds.expected_rates(world), first, context.d_sae)
     seed = int(seeds[0, 0])
     ceiling = metrics.oracle_levels(world, first, top, scale.n_eval, seed)
-    made = result.sae
-    floor = metrics.chance_levels(world, first, made, hyper=made.hyper, seed=context.world_index)
+    sae = result.sae
+    floor = metrics.chance_levels(world, first, sae, hyper=sae.hyper, seed=context.world_index)
     for level, values in (("chance", floor), ("ceiling", ceiling)):
         yield level_observation(context, level, values, arm.name, numbers[0])
 

@@ -108,7 +108,7 @@ def from_json(value: dict[str, Any], path: Path) -> SaelensModelConfig:
         "hidden_dim": value["hidden_dim"],
         "orthogonalization": None
         if steps is None
-        else _named(Orthogonalization, steps, f"{where}orthogonalization"),
+        else _record_named(Orthogonalization, steps, f"{where}orthogonalization"),
         "correlation_seed": low_rank_seed,
         "bias": bias,
         "dtype": dtype,
@@ -128,14 +128,14 @@ def _low_rank(value: Any, where: str) -> tuple[LowRank | None, int | None]:
     seed = options.pop("seed", None)
     if "correlation_scale" in options:
         options["scale"] = options.pop("correlation_scale")
-    return _named(LowRank, options, f"{where}correlation"), seed
+    return _record_named(LowRank, options, f"{where}correlation"), seed
 
 
 def _magnitude(value: dict[str, Any], key: str, default: float, where: str):
     return laws.magnitude_from_json(value.get(key, default), where + key)
 
 
-def _named(kind: type, options: Any, where: str):
+def _record_named(kind: type, options: Any, where: str):
     require(isinstance(options, dict), f"{where}: expected an object; got {options!r}.")
     try:
         return make(kind, options)

@@ -97,13 +97,13 @@ def judge(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def write_verdicts(
-    folder: str | os.PathLike[str], benchmark: str, pilot: bool, found: Sequence[Mapping[str, Any]]
+    folder: str | os.PathLike[str], benchmark: str, pilot: bool, judged: Sequence[Mapping[str, Any]]
 ) -> Path:
     """Write `verdicts.json`: a list of records, each with its benchmark and whether it is a pilot.
 
     A pilot's verdict says where to look; it is confirmed on other worlds before it is quoted.
     """
-    records = [{"benchmark": benchmark, "pilot": pilot, **record} for record in found]
+    records = [{"benchmark": benchmark, "pilot": pilot, **record} for record in judged]
     text = json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
     return atomic.write_text(Path(folder) / VERDICTS_FILE, text + "\n")
 

@@ -239,9 +239,9 @@ def with_update(
     # the old ones, those would have to be kept, and nothing could be written in place
     moments = lax.optimization_barrier(with_row(state.optimizer, i, moments))
     params = moved_weights(rule, numbers, step, row(state.params, i), row(moments, i))
-    rest = learned.rest
+    new_state = learned.rest
     stacks = (state.params, state.carried, state.since_fired, state.diverged, state.control)
-    new = (params, rest.carried, rest.since_fired, rest.diverged, rest.control)
+    new = (params, new_state.carried, new_state.since_fired, new_state.diverged, new_state.control)
     params, carried, since_fired, diverged, control = with_row(stacks, i, new)
     state = RunState(params, moments, carried, since_fired, diverged, control)
     return state, {**learned.report, "grad_norm": norm}

@@ -47,14 +47,14 @@ def _by_pair(of: Quantity, condition: str) -> dict[tuple[str, str], Quantity]:
 TOGETHER = _by_pair(JACCARD, SAME)
 
 
-def _known(reader: Reader, by_pair: dict[tuple[str, str], Quantity]) -> dict[Any, float]:
+def _estimates(reader: Reader, by_pair: dict[tuple[str, str], Quantity]) -> dict[Any, float]:
     estimates = {pair: reader.estimate(of) for pair, of in by_pair.items()}
     return {pair: estimate.value for pair, estimate in estimates.items() if estimate.known}
 
 
 def clusters(reader: Reader) -> tuple[list[str], list[dict[str, Any]]]:
     """Architectures in order of a tree by features found, and its merges from the first on."""
-    jaccard = _known(reader, TOGETHER)
+    jaccard = _estimates(reader, TOGETHER)
     names = list(dict.fromkeys(name for pair in jaccard for name in pair))
     if len(names) < 2:
         return names, []
@@ -92,7 +92,7 @@ def matrix_of(of: Quantity, condition: str) -> Figure:
     title = f"{of.title}, {_CALLED[condition]}"
 
     def plot(reader: Reader) -> Plot | None:
-        values = _known(reader, by_pair)
+        values = _estimates(reader, by_pair)
         values |= {(b, a): value for (a, b), value in values.items()}
         order = clusters(reader)[0]
         if not values or not order:

@@ -158,7 +158,7 @@ def _unbroken(estimate: Estimate) -> str:
     return f"{estimate:alone}".replace(" ", "\u00a0")
 
 
-def _kept(of: Quantity) -> Matrix:
+def _order_kept(of: Quantity) -> Matrix:
     return Matrix(
         f"order-{of.needs[0].metric}",
         [
@@ -289,7 +289,7 @@ PAGE = Page(
                 _first_by_setting,
             ),
             _of_wide((ALIKE, ALIKE_CHANCE, MCC)),
-            *map(_kept, RANKED),
+            *map(_order_kept, RANKED),
         ),
     ),
     limits="- Small worlds; the matrix on one without trees, the ranking on one with trees.\n"

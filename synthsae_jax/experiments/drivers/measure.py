@@ -172,8 +172,8 @@ def outcome(a: np.ndarray, b: np.ndarray, rates: np.ndarray) -> dict[str, float]
     `frequency_r2`: of what A recovers, the share of variance of B's recovery that the log rate
     explains.
     """
-    place = frequency_bin(rates, BINS)
-    per_bin = lambda which: np.bincount(place[which], minlength=BINS)
+    bin_of = frequency_bin(rates, BINS)
+    per_bin = lambda which: np.bincount(bin_of[which], minlength=BINS)
     n = np.maximum(per_bin(np.ones(a.size, bool)), 1)
     r2 = math.nan
     if a.sum() > 2 and 0 < b[a].sum() < a.sum():
@@ -224,8 +224,8 @@ def oracle_pair(pair: Pair, world: World, rates: np.ndarray, width: int, n: int,
         subject = Subject("oracle", OracleCodes(rates.size), run, instance, rows, rows)
         codes = read_codes(instance, world, n, seed, "match")[:, ids]
         settings = side.truth.settings
-        known = TruthSweep(settings, np.tile(ids.astype(np.int32), (len(settings), 1)))
-        sides.append(Reading(subject, cast(sparse.csr_matrix, codes), known))
+        truth = TruthSweep(settings, np.tile(ids.astype(np.int32), (len(settings), 1)))
+        sides.append(Reading(subject, cast(sparse.csr_matrix, codes), truth))
     return dataclasses.replace(pair, a=sides[0], b=sides[1])
 
 

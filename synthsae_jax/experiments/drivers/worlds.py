@@ -190,16 +190,16 @@ def forest(rates: np.ndarray, depth: int, exclusive: bool = False, scaled: bool 
     roots = max(1, 6 * n // 128)
     order = np.argsort(-rates, kind="stable")
     below = (np.array([0, 6, 12, 70, 95, 122]) * n / 128).astype(int)  # first rank of each place
-    place = [order[start : start + roots] for start in below]
+    members = [order[start : start + roots] for start in below]
     feature, parent = [], []
     index: dict[int, int] = {}
     level_of = [0, *(min(j, depth) for j in range(1, DEEPEST + 1))]
     places = [(j, tree) for j in range(DEEPEST + 1) for tree in range(roots)]
     # breadth first, siblings side by side, as exclusion among them is read
     for j, tree in sorted(places, key=lambda p: (level_of[p[0]], p[1], p[0])):
-        above = -1 if j == 0 else index[int(place[level_of[j] - 1][tree])]
-        index[int(place[j][tree])] = len(feature)
-        feature.append(int(place[j][tree]))
+        above = -1 if j == 0 else index[int(members[level_of[j] - 1][tree])]
+        index[int(members[j][tree])] = len(feature)
+        feature.append(int(members[j][tree]))
         parent.append(above)
     return Nodes(
         feature=np.array(feature),

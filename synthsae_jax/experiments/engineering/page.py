@@ -242,7 +242,7 @@ def _fronts(reader: Reader) -> str:
         fronts.append(f"with {much} {names}")
     unbeaten = "At equal samples no method beats these in both true universality and F1"
     text = f"{unbeaten}: {'; '.join(fronts)}."
-    gains = _known(reader, {m: gain(TRULY_SHARED, m) for m in ENGINEERED})
+    gains = _estimates(reader, {m: gain(TRULY_SHARED, m) for m in ENGINEERED})
     if not gains:
         return f"{text} No method has a baseline with as many samples."
     most = max(gains, key=lambda method: gains[method].value)
@@ -256,14 +256,14 @@ def _fronts(reader: Reader) -> str:
 
 def _false(reader: Reader) -> str:
     parts = []
-    seeming = _known(reader, {m: pseudo(m) for m in ENGINEERED})
+    seeming = _estimates(reader, {m: pseudo(m) for m in ENGINEERED})
     if seeming:
         most = max(seeming, key=lambda method: seeming[method].value)
         parts.append(
             "Beyond what a method finds more of the features, directions agree more by at most "
             f"{seeming[most]} in PW-MCC, with {_IN_WORDS[most]}"
         )
-    overlaps = _known(reader, {m: implied(m, DISJOINT) for m in ("universal", "crosscoder")})
+    overlaps = _estimates(reader, {m: implied(m, DISJOINT) for m in ("universal", "crosscoder")})
     if overlaps:
         listed = " and ".join(f"{e} by {_IN_WORDS[m]}" for m, e in overlaps.items())
         parts.append(f"models without a common feature are said to share {listed}")
@@ -271,7 +271,7 @@ def _false(reader: Reader) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _known(reader: Reader, of: Mapping[str, Quantity]) -> dict[str, Estimate]:
+def _estimates(reader: Reader, of: Mapping[str, Quantity]) -> dict[str, Estimate]:
     estimates = {method: reader.estimate(quantity) for method, quantity in of.items()}
     return {method: e for method, e in estimates.items() if e.known}
 

@@ -26,8 +26,8 @@ def faked(title: str, condition: str = SAME_INIT, stage: float = END, **where: s
 
 def _rare_less_rest(*values: Values) -> float:
     # the mean over what there is: a world may have no dead latent
-    rare, rest = (np.concatenate([v.defined for v in part]) for part in (values[:2], values[2:]))
-    return float(rare.mean() - rest.mean()) if rare.size and rest.size else math.nan
+    rare, others = (np.concatenate([v.defined for v in part]) for part in (values[:2], values[2:]))
+    return float(rare.mean() - others.mean()) if rare.size and others.size else math.nan
 
 
 RARE = Quantity(

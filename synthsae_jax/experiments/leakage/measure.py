@@ -63,8 +63,8 @@ def _train(context: Context, arm: Start, models: Family, dim: int) -> Trained:
     Both read the plain world, in which a feature and its twin are one: in the same order they
     fire together, the most that a common text could couple two models without a common feature.
     """
-    made = recipe(arm.sae, dim, context.d_sae, context.target_l0, context.config)
-    sae = made.sae.with_options(decoder_init_norm=1.0) if arm.unit else made.sae
+    sae_recipe = recipe(arm.sae, dim, context.d_sae, context.target_l0, context.config)
+    sae = sae_recipe.sae.with_options(decoder_init_norm=1.0) if arm.unit else sae_recipe.sae
     seeds = context.seeds(1, 2)[0]
     init, data = (np.array([[seeds[run[i]] for run in RUNS]] * 2) for i in range(2))
     return context.train(
@@ -74,7 +74,7 @@ def _train(context: Context, arm: Start, models: Family, dim: int) -> Trained:
         seen_as=models.instances,
         runs=len(RUNS),
         sae=sae,
-        config=made.config,
+        config=sae_recipe.config,
         init_seeds=init,
         data_seeds=data,
     )

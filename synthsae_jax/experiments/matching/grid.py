@@ -165,10 +165,10 @@ def calibration(pairs: Sequence[RungPair], n: int, model: CredenceModel) -> list
         scores = matching.scores_from_codes((PEARSON,), a, b)
         fired_a, fired_b = firings(a), firings(b)
         believed = matching.credence(model, scores, fired_a, fired_b, n)
-        known = np.isfinite(believed.credence)
-        rows, cols = believed.row[known], believed.col[known]
+        inside = np.isfinite(believed.credence)
+        rows, cols = believed.row[inside], believed.col[inside]
         of_a, of_b = pair.a.truths["agree"][rows], pair.b.truths["agree"][cols]
-        credence.append(believed.credence[known])
+        credence.append(believed.credence[inside])
         correct.append((of_a >= 0) & (of_a == of_b))
         living += int(is_alive(fired_a).sum())
     p, right = np.concatenate(credence), np.concatenate(correct)

@@ -62,7 +62,7 @@ def read_rung(rung: str, context: Context, family: Family, trained: Trained) -> 
             sweep = read_truth(subject, world, context.n_match, seed)
             truths = {name: sweep.of(name, 0.7) for name in TRUTHS}
         else:
-            subject, linear, ids = _known(rung, context, family, instance)
+            subject, linear, ids = _given_truth(rung, context, family, instance)
             # which feature an oracle's latent stands for is known, whatever an encoder makes of it
             truths = dict.fromkeys(TRUTHS, ids)
         latents = read_latents(subject, world, n, seed, "match")[:n]
@@ -77,7 +77,7 @@ def read_rung(rung: str, context: Context, family: Family, trained: Trained) -> 
     return sides
 
 
-def _known(
+def _given_truth(
     rung: str, context: Context, family: Family, instance: Instance
 ) -> tuple[Subject, Linear | None, np.ndarray]:
     """An SAE of the true directions of the most frequent features, and their ids [L]."""

@@ -47,11 +47,11 @@ class Setting:
     @property
     def variant(self) -> str:
         """The setting as text."""
-        named = [self.score, self.solver, f"n={self.tokens}"]
+        parts = [self.score, self.solver, f"n={self.tokens}"]
         if self.t != POOLED:
-            named.append(f"t={self.t}")
-        rest = (self.stratum, self.threshold, self.truth)
-        return "/".join([*named, *(r for r in rest if r not in (POOLED, "null", TRUTHS[0]))])
+            parts.append(f"t={self.t}")
+        options = (self.stratum, self.threshold, self.truth)
+        return "/".join([*parts, *(r for r in options if r not in (POOLED, "null", TRUTHS[0]))])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ class Models(Arm):
 
     def levels(self, scale: MatchingScale) -> dict[str, Sequence[Any]]:
         """The factors of its settings."""
-        asked = [s for rung in RUNGS for s in settings(self, rung, scale.tokens)]
+        every = [s for rung in RUNGS for s in settings(self, rung, scale.tokens)]
         names = (field.name for field in dataclasses.fields(Setting))
-        values = {name: tuple({getattr(s, name): None for s in asked}) for name in names}
+        values = {name: tuple({getattr(s, name): None for s in every}) for name in names}
         return {**values, "tokens": scale.tokens}
 
 
@@ -120,22 +120,22 @@ def sizes(scale: MatchingScale, arm: Models) -> MatchingScale:
 def settings(arm: Models, rung: str, tokens: Sequence[int]) -> list[Setting]:
     """What is asked of an arm's pairs on a rung; the plain arm's are asked most."""
     fewest, most = tokens[0], tokens[-1]
-    asked = [Setting(tokens=most)]
+    wanted = [Setting(tokens=most)]
     if arm.trees:
-        asked += [Setting(solver="argmax", tokens=most, truth=truth) for truth in TRUTHS]
+        wanted += [Setting(solver="argmax", tokens=most, truth=truth) for truth in TRUTHS]
     if arm.name in (PLAIN, CROWDED):
-        asked.append(Setting(PRE, tokens=most))
+        wanted.append(Setting(PRE, tokens=most))
     if arm.name == PLAIN:
-        asked += _of_claims(fewest, most)
+        wanted += _of_claims(fewest, most)
         if rung == TRAINED:
-            asked += _of_board(most)
-            asked += [
+            wanted += _of_board(most)
+            wanted += [
                 Setting(score, tokens=n, stratum=quarter)
                 for score in (PEARSON, Z, PHI)
                 for n in tokens
                 for quarter in QUARTERS
             ]
-    return list(dict.fromkeys(asked))
+    return list(dict.fromkeys(wanted))
 
 
 def _of_claims(fewest: int, most: int) -> list[Setting]:

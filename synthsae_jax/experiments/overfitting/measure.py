@@ -97,7 +97,9 @@ def _numbers(context: Context) -> list[int]:
 
 def _batchtopk(context: Context, world: World, members: Sequence[Instance]) -> Trained:
     """BatchTopK at every multiple of the L0, all in one program: run r has multiple r."""
-    made = recipe(BATCHTOPK, context.scale.d_in, context.d_sae, context.target_l0, context.config)
+    sae_recipe = recipe(
+        BATCHTOPK, context.scale.d_in, context.d_sae, context.target_l0, context.config
+    )
     k = np.asarray(context.scale.grid, np.float32) * context.target_l0
     return context.train(
         BATCHTOPK,
@@ -105,9 +107,9 @@ def _batchtopk(context: Context, world: World, members: Sequence[Instance]) -> T
         members,
         numbers=_numbers(context),
         runs=k.size,
-        sae=made.sae,
-        config=made.config,
-        hyper=made.sae.hyper.replace(k=k),
+        sae=sae_recipe.sae,
+        config=sae_recipe.config,
+        hyper=sae_recipe.sae.hyper.replace(k=k),
     )
 
 
@@ -131,15 +133,15 @@ class _Readings:
     run: int
 
     @functools.cached_property
-    def _known(self) -> dict[int, Reading]:
+    def _readings(self) -> dict[int, Reading]:
         return {}
 
     def of(self, i: int) -> Reading:
         """SAE i on the match stream, with its truth."""
-        if i not in self._known:
+        if i not in self._readings:
             subject, seed = self.trained.subjects[i][self.run], self.context.number(0)
-            self._known[i] = read(subject, self.world, self.context.n_match, seed)
-        return self._known[i]
+            self._readings[i] = read(subject, self.world, self.context.n_match, seed)
+        return self._readings[i]
 
     @property
     def source(self) -> Source:

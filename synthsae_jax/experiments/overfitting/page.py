@@ -40,10 +40,10 @@ _OF_PURSUIT = (EXPLAINED.at(sae=PURSUIT), TRULY_SHARED.at(sae=PURSUIT, condition
 def _fit_and_sharing(reader: Reader) -> str:
     """What a pursuit's fit and sharing do from the least to the most latents of the scale."""
     fit, true = ([reader.estimate(q, {"k": k}) for k in MULTIPLES] for q in _OF_PURSUIT)
-    known = [i for i in range(len(MULTIPLES)) if fit[i].known and true[i].known]
-    if len(known) < 2:
+    defined = [i for i in range(len(MULTIPLES)) if fit[i].known and true[i].known]
+    if len(defined) < 2:
         return "There are no two multiples of the L0 to compare yet."
-    low, high = known[0], known[-1]
+    low, high = defined[0], defined[-1]
     return (
         f"From {MULTIPLES[low]:g} to {MULTIPLES[high]:g} times the L0 a pursuit's explained "
         f"variance goes from {fit[low]:alone} to {fit[high]:alone}, and what two of them truly "

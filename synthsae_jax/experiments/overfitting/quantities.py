@@ -86,10 +86,10 @@ def _at_equal_ev(k: float, of: Quantity, title: str, of_world: Callable[..., flo
 
 
 def _nearest(pursuit: Values, grid: Values, of: Values) -> float:
-    aim, known = pursuit.mean(), grid.by("k")
-    if math.isnan(aim) or not known:
+    aim, by_k = pursuit.mean(), grid.by("k")
+    if math.isnan(aim) or not by_k:
         return math.nan
-    return min(known, key=lambda k: abs(known[k] - aim))
+    return min(by_k, key=lambda k: abs(by_k[k] - aim))
 
 
 def _at_nearest(pursuit: Values, grid: Values, of: Values) -> float:

@@ -144,9 +144,9 @@ def detection_numbers(pair: Pair, rates: np.ndarray) -> Iterator[Number]:
     for name, scores in tables.items():
         best = np.where(alive[None], scores, -np.inf).max(1)
         best = np.where(pair.a.alive, best, np.nan)
-        told = sharedness(best, pair.a.tracked, present, rates, BINS)
-        for group, value in enumerate(told["auroc"]):
-            why = _undetected(told["n_shared"][group], told["n_exclusive"][group])
+        areas = sharedness(best, pair.a.tracked, present, rates, BINS)
+        for group, value in enumerate(areas["auroc"]):
+            why = _undetected(areas["n_shared"][group], areas["n_exclusive"][group])
             yield Number(name, auroc_of(group), float(value), why)
 
 

@@ -55,15 +55,15 @@ def seed_proxies(group: Sequence[Seen]) -> dict[str, list[np.ndarray]]:
     believed = universality_credence([seen.latents for seen in group])
     each = []
     for a, seen in enumerate(group):
-        rest = [b for b in range(len(group)) if b != a]
-        by_cosine = [_by_cosine(seen, group[b]) for b in rest]
+        others = [b for b in range(len(group)) if b != a]
+        by_cosine = [_by_cosine(seen, group[b]) for b in others]
         each.append(
             {
                 DECODER: np.mean([same for _, same in by_cosine], 0),
-                "reappearance_codes": np.mean([_mutual(r[a, b]) for b in rest], 0),
+                "reappearance_codes": np.mean([_mutual(r[a, b]) for b in others], 0),
                 "best_cosine": np.mean([best for best, _ in by_cosine], 0),
-                CORRELATION: np.mean([_best(r[a, b]) for b in rest], 0),
-                "cycle": _cycles(r, a, rest),
+                CORRELATION: np.mean([_best(r[a, b]) for b in others], 0),
+                "cycle": _cycles(r, a, others),
                 "encoder_decoder": _encoder_decoder(seen.subject),
                 "firing_rate": seen.fired / seen.latents.shape[0],
                 CREDENCE: believed[a].reappearance,
@@ -85,8 +85,8 @@ def of_saes(group: Sequence[Seen], proxies: Mapping[str, Sequence[np.ndarray]]) 
     means = {}
     for name, of_each in proxies.items():
         values = np.concatenate(of_each)[alive]
-        known = values[np.isfinite(values)]
-        means[name] = float(known.mean()) if known.size else math.nan
+        finite = values[np.isfinite(values)]
+        means[name] = float(finite.mean()) if finite.size else math.nan
     mean = lambda name: float(np.mean([seen.numbers[name] for seen in group]))
     decoders = [seen.subject.decoder for seen in group]
     cosines = [metrics.mcc(a, b, signed=True) for a, b in itertools.combinations(decoders, 2)]
@@ -133,8 +133,8 @@ def _cycles(r: Mapping[tuple[int, int], np.ndarray], a: int, rest: Sequence[int]
     """Share of the ways round two others that come back to the latent, [L]."""
     back = []
     for b, c in ((b, c) for b in rest for c in rest if b != c):
-        there = r[b, c].argmax(1)[r[a, b].argmax(1)]
-        back.append(r[c, a].argmax(1)[there] == np.arange(len(r[a, b])))
+        step_on = r[b, c].argmax(1)[r[a, b].argmax(1)]
+        back.append(r[c, a].argmax(1)[step_on] == np.arange(len(r[a, b])))
     return np.mean(back, 0)
 
 

@@ -44,10 +44,10 @@ def areas(group: Sequence[Seen], proxies: Proxies) -> Counted:
     counted: Counted = {}
     for name, of_each in proxies.items():
         values = np.concatenate(of_each)
-        known = alive & np.isfinite(values)
+        defined = alive & np.isfinite(values)
         entry = Entry("auroc", name)
-        if known.any():
-            area = auroc(values[known], true[known])
+        if defined.any():
+            area = auroc(values[defined], true[defined])
             counted[entry] = area, "all living latents are true, or none is"
         else:
             counted[entry] = math.nan, without(name)
@@ -88,10 +88,10 @@ def histograms(groups: Sequence[tuple[Sequence[Seen], Proxies]]) -> Counted:
     for name in BINNED:
         for group, proxies in groups:
             for seen, values in zip(group, proxies[name], strict=True):
-                known = seen.alive & np.isfinite(values)
+                defined = seen.alive & np.isfinite(values)
                 # a value of 1 belongs to the last bin
-                bins = np.clip(values[known] * BINS, 0, BINS - 1).astype(int)
-                true = seen.true[AGREE][known]
+                bins = np.clip(values[defined] * BINS, 0, BINS - 1).astype(int)
+                true = seen.true[AGREE][defined]
                 for kind, of_kind in (("true", true), ("artefact", ~true)):
                     for b, n in enumerate(np.bincount(bins[of_kind], minlength=BINS)):
                         counted[Entry(f"n_{kind}", name, bin=b)] += n

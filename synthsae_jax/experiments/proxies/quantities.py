@@ -72,8 +72,8 @@ def over_best(proxy: str) -> Quantity:
 
 
 def _least(values: Sequence[float]) -> float:
-    known = [v for v in values if math.isfinite(v)]
-    return min(known) if known else math.nan
+    finite = [v for v in values if math.isfinite(v)]
+    return min(finite) if finite else math.nan
 
 
 def among(proxies: Sequence[str]) -> dict[str, Quantity]:
@@ -143,10 +143,10 @@ def rank_with_f1(proxy: str) -> Quantity:
 
 def _ranks(of_proxy: Values, of_f1: Values) -> float:
     a, b = (of.by("condition") for of in (of_proxy, of_f1))
-    known = np.array([(a[label], b[label]) for label in a if label in b])
-    if len(known) < 4 or (np.ptp(known, axis=0) == 0).any():
+    both = np.array([(a[label], b[label]) for label in a if label in b])
+    if len(both) < 4 or (np.ptp(both, axis=0) == 0).any():
         return math.nan
-    return float(spearmanr(known[:, 0], known[:, 1]).statistic)
+    return float(spearmanr(both[:, 0], both[:, 1]).statistic)
 
 
 def carried_over(proxy: str, title: str) -> Quantity:
@@ -166,10 +166,10 @@ def _carried(by_world: Mapping[Hashable, Sequence[Values]]) -> dict[Hashable, fl
     }
     carried = {}
     for world, (true, artefact) in histograms.items():
-        rest = [of for other, of in histograms.items() if other != world]
-        if not rest:
+        others = [of for other, of in histograms.items() if other != world]
+        if not others:
             return dict.fromkeys(histograms, math.nan)
-        other_true, other_artefact = np.sum(rest, axis=0)
+        other_true, other_artefact = np.sum(others, axis=0)
         across = (area_of(true, other_artefact) + area_of(other_true, artefact)) / 2
         carried[world] = area_of(true, artefact) - across
     return carried

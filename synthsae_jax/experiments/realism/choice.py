@@ -25,11 +25,11 @@ Worlds = Mapping[Hashable, Simulated]
 def simulated(values: Sequence[Values]) -> Simulated:
     """By setting of a world the value of every target, whose rows these are, by its name."""
     arms = {row["factor_setting"] for of in values for row in of.rows}
-    known = [of.by("setting", "condition") for of in values]
+    by_world = [of.by("setting", "condition") for of in values]
     return {
         (arm, model): {
             target.name: of.get((arm, model if target.across else ""), math.nan)
-            for target, of in zip(TARGETS, known, strict=True)
+            for target, of in zip(TARGETS, by_world, strict=True)
         }
         for arm, model in SETTINGS
         if arm in arms
@@ -121,5 +121,5 @@ def both_orders(world: Simulated) -> float:
 
 
 def _mean(values: Iterable[float]) -> float:
-    known = [v for v in values if not math.isnan(v)]
-    return float(np.mean(known)) if known else math.nan
+    defined = [v for v in values if not math.isnan(v)]
+    return float(np.mean(defined)) if defined else math.nan

@@ -84,8 +84,8 @@ class _Cell:
 
     def seeds(self) -> Iterator[Observation]:
         """What the seeds say together, and what SAEs of another kind share less than they do."""
-        saes, asked = self._saes, _asked(TOPK)
-        yield self._observe(saes.seeds, TOPK, asked, self._of_seeds)
+        saes, metrics = self._saes, _metrics_of(TOPK)
+        yield self._observe(saes.seeds, TOPK, metrics, self._of_seeds)
         for variant, others in ((TWICE_K, saes.twice_k), (EARLY, saes.early), (WIDE, saes.wide)):
             lost = functools.partial(self._lost, others)
             yield self._observe([*saes.seeds, *others], variant, ["shared_lost"], lost)
@@ -112,7 +112,7 @@ class _Cell:
         """How well an architecture fits, and what two of its SAEs share."""
         both = self._saes.by_name.get(name, ())
         yield self._observe(both[:1], name, FIT_OF_SAE, lambda: self._fit(name))
-        shared = _asked(name)
+        shared = _metrics_of(name)
         if name != TOPK and shared:
             yield self._observe(both, name, shared, lambda: self._of_pair(name, shared))
 
@@ -156,10 +156,10 @@ class _Cell:
         first, others = self._saes.seeds[0], self._saes.on_others
         on_others = [sae.subject for sae in others]
         beside = Beside(self._context, self._models, first.subject, on_others)
-        asked = [target.metric for target in TARGETS if target.across]
+        metrics = [target.metric for target in TARGETS if target.across]
         for i, (condition, other) in enumerate(zip(MODELS, others, strict=True)):
             of_pair = functools.partial(beside.numbers, i)
-            yield self._observe([first, other], "", asked, of_pair, condition.name)
+            yield self._observe([first, other], "", metrics, of_pair, condition.name)
         yield self._observe([first], "raw", ["ev_across"], beside.raw)
         rotated = others[beside.rotated]
         yield self._observe([first, rotated], "turned", ["ev_lost"], beside.turned)
@@ -211,7 +211,7 @@ def missed(l0: float, k: float) -> str:
     return "" if near else f"its L0 is further than a factor {_OFF:g} from {k:g}"
 
 
-def _asked(variant: str) -> list[str]:
+def _metrics_of(variant: str) -> list[str]:
     """Published numbers of some SAEs, but for how well one of them fits."""
     return [t.metric for t in TARGETS if t.variant == variant and t.metric not in FIT_OF_SAE]
 

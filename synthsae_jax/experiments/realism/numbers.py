@@ -149,5 +149,5 @@ def _by_rate(cosine: np.ndarray, fired: np.ndarray) -> dict[str, float]:
 
 
 def _mean(values: Mapping[tuple[int, ...], float]) -> float:
-    known = [v for v in values.values() if not math.isnan(v)]
-    return float(np.mean(known)) if known else math.nan
+    defined = [v for v in values.values() if not math.isnan(v)]
+    return float(np.mean(defined)) if defined else math.nan

@@ -70,7 +70,7 @@ def _means(reader: Reader, target: Target, fits: Sequence[At]) -> dict[At, float
     return {at: _estimate(reader, target, at).value for at in fits}
 
 
-def _known(reader: Reader, target: Target, fits: Sequence[At]) -> list[float]:
+def _defined(reader: Reader, target: Target, fits: Sequence[At]) -> list[float]:
     """The means of the settings that have one."""
     return [v for v in _means(reader, target, fits).values() if not math.isnan(v)]
 
@@ -112,7 +112,7 @@ def _figure(reader: Reader) -> Plot | None:
             "lo_published": target.lo,
             "hi_published": target.hi,
             "tolerance": target.tolerance,
-            "others": _known(reader, target, fits),
+            "others": _defined(reader, target, fits),
         }
         records.append(estimate.record(**record) if estimate.known else record)
     names = {FIT: "fitted on these", JUDGE: "judged by these"}
@@ -139,7 +139,7 @@ def _numbers(reader: Reader) -> tables.Table | None:
         return None
     lines: dict[str, Sequence[Any]] = {}
     for target in TARGETS:
-        known = _known(reader, target, fits)
+        known = _defined(reader, target, fits)
         lines[target.name] = [
             target.published,
             target.source,

@@ -108,8 +108,8 @@ def _apart(
     """Of a number and of those of the others that have one."""
 
     def of_known(first: float, *others: float) -> float:
-        known = [v for v in others if not math.isnan(v)]
-        return of(first, known) if known else math.nan
+        defined = [v for v in others if not math.isnan(v)]
+        return of(first, defined) if defined else math.nan
 
     return combined(of_known, *parts, name=name, title=title)
 

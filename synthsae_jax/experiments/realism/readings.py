@@ -132,7 +132,7 @@ class Beside:
         return {
             **{v.variant: (v.value, v.reason) for v in measured if "/" not in v.variant},
             "mean_best_r": (numbers.best_correlation(r), "no latent fires on both models"),
-            "kept": self._kept(pair),
+            "kept": self._mean_kept(pair),
         }
 
     def raw(self) -> Valued:
@@ -184,7 +184,7 @@ class Beside:
         labels = np.asarray(codes.argmax(1)).ravel() % rates.size
         return Labels(labels=labels, stop=tuple(np.argsort(-rates)[:n_stop].tolist()))
 
-    def _kept(self, pair: Pair) -> tuple[float, str]:
+    def _mean_kept(self, pair: Pair) -> tuple[float, str]:
         """Share of B's latents that the published filters leave."""
         published = dataclasses.replace(
             protocols["lan2024"], reads=(kept,), primary="kept", nulls=()

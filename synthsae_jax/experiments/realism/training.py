@@ -81,7 +81,7 @@ def _train_topk(context: Context, models: Family) -> Trained:
     """On A at k and at twice k, and one on each B."""
     views = [plain_view(instance) for instance in models.instances]
     n, k = context.scale.n_seeds, context.target_l0
-    made = recipe(TOPK, context.scale.d_in, context.d_sae, k, context.config)
+    sae_recipe = recipe(TOPK, context.scale.d_in, context.d_sae, k, context.config)
     whole = max(1, round(k))
     ks = np.array([[whole]] * n + [[2 * whole]] * FEW + [[whole]] * len(MODELS))
     snapshots = (math.ceil(context.config.n_steps / 8),)
@@ -89,9 +89,9 @@ def _train_topk(context: Context, models: Family) -> Trained:
         TOPK,
         models.base,
         [*[views[0]] * (n + FEW), *views[1:]],
-        sae=made.sae,
-        config=dataclasses.replace(made.config, snapshots=snapshots),
-        hyper=made.sae.hyper.replace(k=ks),
+        sae=sae_recipe.sae,
+        config=dataclasses.replace(sae_recipe.config, snapshots=snapshots),
+        hyper=sae_recipe.sae.hyper.replace(k=ks),
     )
 
 

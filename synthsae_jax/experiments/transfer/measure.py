@@ -146,9 +146,9 @@ def _stays(
     setup, line, source = outcome.setup, outcome.setup.lines[at], outcome.source_of(at, r)
     had, now = outcome.truth_of_sources, truth()[:, r]
     n_features = setup.models.family.base.n_base
-    place = np.arange(n_features) if source else setup.models.places[line.number]
+    order = np.arange(n_features) if source else setup.models.places[line.number]
     shared = line.target.features and not source
-    yield from identity_numbers(had[0, source], now[0], place, shared, setup.context.d_sae)
+    yield from identity_numbers(had[0, source], now[0], order, shared, setup.context.d_sae)
     # always against A's SAE: whose artefacts those are is the question
     of_run = jax.tree.map(lambda leaf: leaf[r], counts())
     yield from artefact_numbers(of_run, had[:, 0], now)

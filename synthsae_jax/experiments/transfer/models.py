@@ -93,22 +93,22 @@ def models_of(world: World, config: InstanceConfig, names: tuple[str, ...], seed
     model with the same law as a rotated A: only paired tokens tell them apart.
     """
     targets = tuple(TARGETS[name] for name in names)
-    made = init_family(world, config, (*(t.condition for t in targets), *CONTROLS), seed)
-    instances, places = list(made.instances), []
+    family = init_family(world, config, (*(t.condition for t in targets), *CONTROLS), seed)
+    instances, places = list(family.instances), []
     n = world.n_base
     for i, target in enumerate(targets, start=1):
-        place = np.arange(n)
+        order = np.arange(n)
         if target.dealt:
-            place = np.random.default_rng(seed).permutation(n)
-        places.append(place)
+            order = np.random.default_rng(seed).permutation(n)
+        places.append(order)
         if target.geometry and not target.features:
             # the reference draws a direction of its own for each twin
             rows = instances[i].dictionary[:n]
-            dictionary = jnp.concatenate([rows, rows[place]])
+            dictionary = jnp.concatenate([rows, rows[order]])
             instances[i] = instances[i].replace(dictionary=dictionary)
         if target.condition.same_space:
             instances[i] = instances[i].replace(bias=instances[0].bias)
-    whole = dataclasses.replace(made, instances=tuple(instances))
+    whole = dataclasses.replace(family, instances=tuple(instances))
     return Models(whole, targets, tuple(places))
 
 

@@ -118,7 +118,7 @@ def pooled_sd(ends: Sequence[np.ndarray]) -> float:
 
 
 def identity_numbers(
-    source: np.ndarray, now: np.ndarray, place: np.ndarray, features: bool, width: int
+    source: np.ndarray, now: np.ndarray, order: np.ndarray, features: bool, width: int
 ) -> Iterator[Number]:
     """What the latents of the source track in the end, from default truth maps `[L]` of places.
 
@@ -128,7 +128,7 @@ def identity_numbers(
     that only the source tracks. Without common features nothing is kept and all is new.
     """
     had = source >= 0
-    where = np.where(now >= 0, place[now], -1)
+    where = np.where(now >= 0, order[now], -1)
     direction = float((where[had] == source[had]).mean()) if had.any() else math.nan
     same = float((now[had] == source[had]).mean()) if had.any() else math.nan
     before, after = (set(t[t >= 0].tolist()) for t in (source, now))

@@ -162,8 +162,8 @@ class Outcome:
 
 def joint(sides: Iterable[Side]) -> Side:
     """The first of some runs, diverged where any of them is: of numbers that rest on all."""
-    first, *rest = sides
-    status = next((s.status for s in (first, *rest) if s.status != "ok"), "ok")
+    first, *others = sides
+    status = next((s.status for s in (first, *others) if s.status != "ok"), "ok")
     return dataclasses.replace(first, status=status)
 
 

@@ -124,11 +124,11 @@ def _saves(reader: Reader) -> str:
     def split(start: str) -> tuple[list[str], list[str], list[str]]:
         """Targets on which a start saves most of the samples, some, or next to none."""
         each = {target: reader.estimate(_beyond(target, start)) for target in EVERY}
-        known = {target: e.value for target, e in each.items() if e.known}
+        values = {target: e.value for target, e in each.items() if e.known}
         return (
-            [target for target, value in known.items() if value > 0.5],
-            [target for target, value in known.items() if 0.1 < value <= 0.5],
-            [target for target, value in known.items() if value <= 0.1],
+            [target for target, value in values.items() if value > 0.5],
+            [target for target, value in values.items() if 0.1 < value <= 0.5],
+            [target for target, value in values.items() if value <= 0.1],
         )
 
     def listed(targets: list[str], start: str = "") -> str:
@@ -227,7 +227,7 @@ def _parts(title: str, quantity: Quantity) -> Grid:
     )
 
 
-def _kept(target: str) -> Grid:
+def _staying(target: str) -> Grid:
     rows: dict[str, Where] = {"from scratch (chance)": {"start": FRESH, "rate": FAST}}
     for start in (NONE, PROCRUSTES, RIDGE, KNOWN, DISJOINT):
         rows[NAMES[start]] = {"start": start, "rate": FAST}
@@ -331,7 +331,7 @@ PAGE = Page(
             _parts("Samples saved", SAVED),
             _parts("Explained variance in the end", EXPLAINED.at(budget=1.0)),
         ),
-        Section("What stays", READ_KEPT, *map(_kept, EVERY)),
+        Section("What stays", READ_KEPT, *map(_staying, EVERY)),
         Section(
             "What is inherited",
             READ_INHERITED,

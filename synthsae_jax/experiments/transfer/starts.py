@@ -53,13 +53,13 @@ def fit_both(name: str, x_source: Array, x_target: Array) -> Both:
     return Both(forward, matching.fit_alignment(name, x_source, x_target))
 
 
-def known_rotation(source: Instance, target: Instance, place: np.ndarray) -> Both:
+def known_rotation(source: Instance, target: Instance, order: np.ndarray) -> Both:
     """The rotation that best carries the source's directions onto the target's, both known.
 
     Plain views; `place` says whose direction each feature of the target has. Exact where the
     geometry is shared; else what the best rotation can do without shared geometry.
     """
-    turn = procrustes_from_covariance(target.dictionary.T @ source.dictionary[place])
+    turn = procrustes_from_covariance(target.dictionary.T @ source.dictionary[order])
     return Both(
         LinearMap(turn, target.bias, source.bias), LinearMap(turn.T, source.bias, target.bias)
     )
@@ -131,13 +131,13 @@ def no_map(dim: int) -> Both:
 
 @jax.jit
 def _activations(key, parents, source, target):
-    def batch(given):
-        i, parent = given
-        here = jax.random.fold_in(key, i)
-        return see(here, source, parent)[1], see(here, target, parent)[1]
+    def batch(inputs):
+        i, parent = inputs
+        batch_key = jax.random.fold_in(key, i)
+        return see(batch_key, source, parent)[1], see(batch_key, target, parent)[1]
 
-    found = jax.lax.map(batch, (jnp.arange(parents.values.shape[0]), parents))
-    return tuple(x.reshape(-1, x.shape[-1]) for x in found)
+    activations = jax.lax.map(batch, (jnp.arange(parents.values.shape[0]), parents))
+    return tuple(x.reshape(-1, x.shape[-1]) for x in activations)
 
 
 class _Linear(NamedTuple):
@@ -150,10 +150,10 @@ class _Linear(NamedTuple):
 
 
 def _linear(params: SAEParams) -> _Linear:
-    given = (params.W_enc, params.b_enc, params.W_dec, params.b_dec)
-    there = [jnp.asarray(leaf) for leaf in given if leaf is not None]
-    require(len(there) == 4, "only an SAE with a linear encoder and both biases is carried over.")
-    return _Linear(*there)
+    weights = (params.W_enc, params.b_enc, params.W_dec, params.b_dec)
+    leaves = [jnp.asarray(leaf) for leaf in weights if leaf is not None]
+    require(len(leaves) == 4, "only an SAE with a linear encoder and both biases is carried over.")
+    return _Linear(*leaves)
 
 
 def _product(x: Array, matrix: Array) -> Array:

@@ -121,9 +121,9 @@ def measure(context: Context, arm: Arm) -> Iterator[Observation]:
     for pair in each:
         yield dataclasses.replace(pair.observe(sharing_numbers), names=_OF_RULES)
         if pair.run == 0:  # protocols are asked of one run of each condition
-            said = lambda both, of=pair: _protocol_numbers(context, models, of, both)
+            numbers = lambda both, of=pair: _protocol_numbers(context, models, of, both)
             tokens = context.scale.protocol_tokens
-            yield dataclasses.replace(pair.observe(said), tokens=tokens, names=_OF_PROTOCOLS)
+            yield dataclasses.replace(pair.observe(numbers), tokens=tokens, names=_OF_PROTOCOLS)
 
 
 def models_of(context: Context, conditions: tuple[Condition, ...], number: int) -> Family:
@@ -210,7 +210,7 @@ def _protocol_numbers(
     a, b = (np.asarray(instance.present) for instance in pair.instances)
     common = float((a & b).sum() / a.sum())
     world = models.registry(of.condition.coupling)
-    said = protocol_numbers(
+    numbers = protocol_numbers(
         pair,
         scale.protocols,
         key=keys.null_key(context.world_index),
@@ -218,7 +218,7 @@ def _protocol_numbers(
         n_tokens=scale.protocol_tokens,
         context=protocol_context(pair, world, scale, context.world_index),
     )
-    for number in said:
+    for number in numbers:
         yield number
         if number.metric == "score" and number.variant in DECLARING:
             yield _error(number, common)

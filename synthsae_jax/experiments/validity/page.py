@@ -137,10 +137,10 @@ def inversion(reader: Reader, name: str, bins: int = 5) -> tables.Table | None:
 
 
 def _ends(values: Sequence[float]) -> str:
-    known = np.array(values)[np.isfinite(values)]
-    if not known.size:
+    finite = np.array(values)[np.isfinite(values)]
+    if not finite.size:
         return "undefined"
-    return " / ".join(f"{v:.2f}" for v in (known.min(), np.median(known), known.max()))
+    return " / ".join(f"{v:.2f}" for v in (finite.min(), np.median(finite), finite.max()))
 
 
 def _moved(reader: Reader) -> tables.Table | None:

@@ -50,13 +50,13 @@ _PAIR = ("world_seed", "run_id", "run_id_b", "condition")
 _RUNS = ("run_id", "run_id_b")
 
 
-def _said(name: str) -> Quantity:
+def _declared(name: str) -> Quantity:
     metric = "declared" if name in ALL_RULES else "score"
     return number(metric, name, title=TITLES.get(name, name), unit="score")
 
 
 SCORES = {
-    name: _said(name).at(condition=PLAIN)
+    name: _declared(name).at(condition=PLAIN)
     for name in (*ALL_RULES, *RELATIONAL, *PROTOCOLS, *PLANTED)
 }
 REAL = tuple(name for name in SCORES if name not in PLANTED)
@@ -76,12 +76,12 @@ PRECISION = number("precision", R_RULE, condition=PLAIN)
 
 def where(name: str, fits: Callable[[Condition], bool]) -> Quantity:
     """The score under those conditions of the grid that fit."""
-    return _said(name).at(condition=tuple(c.name for c in GRID if fits(c)))
+    return _declared(name).at(condition=tuple(c.name for c in GRID if fits(c)))
 
 
 def at_zero(name: str, *zeros: str) -> Quantity:
     """The score where nothing is shared; both zeros unless some are named."""
-    return _said(name).at(condition=zeros or ZEROS)
+    return _declared(name).at(condition=zeros or ZEROS)
 
 
 def values_of(values: Values) -> dict[tuple, float]:
@@ -173,7 +173,7 @@ def confound(name: str, *levels: tuple[str, float]) -> Quantity:
     """Slope of its error on a confound (arms with levels): all features shared, no geometry."""
     at = [
         of.at(arm=arm, condition=INDEPENDENT.name)
-        for of in (_said(name), number("true_universality", "truth"))
+        for of in (_declared(name), number("true_universality", "truth"))
         for arm, _ in levels
     ]
 
@@ -187,8 +187,8 @@ def confound(name: str, *levels: tuple[str, float]) -> Quantity:
 @functools.cache
 def beside(name: str, suffix: str, test: str) -> Quantity:
     """How far it is off where a pair is seen otherwise."""
-    as_it_is = _said(name).at(arm="random", condition=ROTATED.name)
-    otherwise = _said(name).at(arm="random", condition=ROTATED.name + suffix)
+    as_it_is = _declared(name).at(arm="random", condition=ROTATED.name)
+    otherwise = _declared(name).at(arm="random", condition=ROTATED.name + suffix)
 
     def of_world(seen: Values, plain: Values) -> float:
         both = _joined(seen, plain, _RUNS)
