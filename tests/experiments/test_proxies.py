@@ -130,7 +130,7 @@ def test_claims_say_what_was_planted(rows):
     assert verdicts["under any truth"] == "refuted"
     assert verdicts["stable is not true, no trees"] == "refuted"
     # .75 and .55 by architecture: .15 above chance
-    assert verdicts["reappearance"] == "undecided"
+    assert verdicts["reappearance"] == "present, below the bar"
     for name in ("beyond frequency", "models", "credence", "carries over"):
         assert verdicts[name] == "supported", name
     assert verdicts["architectures"] == "refuted"
