@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator
@@ -126,6 +127,19 @@ def _load_all() -> None:
     # a package may bring entries of other registries, and registries
     for registry in tuple(_registries):
         registry.load()
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[None]:
+    """What is registered inside, in any registry, is taken out again at the end."""
+    _load_all()  # what comes with the package is not what is registered inside
+    before = {id(registry): set(registry) for registry in _registries}
+    try:
+        yield
+    finally:
+        for registry in _registries:
+            for name in set(registry) - before.get(id(registry), set()):
+                registry.unregister(name)
 
 
 # Numbers that are no registered function (a metric is a column of a table): explained here.

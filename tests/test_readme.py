@@ -14,14 +14,10 @@ def blocks(language):
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0])
 def test_python_examples_run(code, capsys):
-    from synthsae_jax import saes
+    from synthsae_jax import registry
 
-    known = set(saes.names())
-    try:
+    with registry.temporary():  # other tests run over all that is registered
         exec(compile(code, "README.md", "exec"), {})
-    finally:
-        for name in set(saes.names()) - known:  # other tests run over all registered ones
-            saes.architectures.unregister(name)
     printed = capsys.readouterr().out
     assert printed
     assert "diverged" not in printed

@@ -159,3 +159,27 @@ def test_a_metric_is_explained_by_its_column_name():
         assert registry.explain(name) == [("metric", Explanation("A column of a table."))]
     finally:
         registry.metric_names.unregister(name)
+
+
+def test_what_is_registered_for_a_while_is_taken_out_of_every_registry(fruits):
+    other = Registry("other")
+    with registry.temporary():
+        fruits.register("quince", Explanation("Yellow."))(2)
+        late = Registry("late")
+        for each in (other, late):
+            each.register("x")(3)
+        assert registry.explain("quince")
+    assert fruits.names() == ("pear", "apple")
+    assert other.names() == late.names() == ()
+    assert "quince" not in registry.explainable()
+
+
+def test_it_is_taken_out_after_an_error_too(fruits):
+    def fails():
+        with registry.temporary():
+            fruits.register("quince")(2)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert "quince" not in fruits

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from synthsae_jax import suite
+from synthsae_jax import registry, suite
 from synthsae_jax.experiments import contract
-from synthsae_jax.report.folder_page import pages
-from synthsae_jax.suite.base import benchmarks
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -19,12 +17,9 @@ def design():
     (code,) = (block for block in every if "experiments.register" in block)
     assert code.count("\n") <= 60
     scope = {"__name__": "example"}
-    try:
+    with registry.temporary():
         exec(compile(code, "README.md", "exec"), scope)
         yield scope["design"]
-    finally:
-        benchmarks.unregister("depth@1")
-        pages.unregister("depth")
 
 
 def test_it_keeps_the_contract(design):
