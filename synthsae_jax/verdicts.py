@@ -147,6 +147,7 @@ def _decision_p(interval: Interval, hypothesis: Hypothesis, decision: Verdict) -
 def _exact_p(interval: Interval, null: float) -> float:
     """Of none or all of n: the chance of it were `null` the true share, doubled."""
     bound = interval.hi if interval.estimate == 0 else 1 - interval.lo  # type: ignore[operator]
-    trials = math.log((1 - interval.level) / 2) / math.log1p(-bound)  # as `share_interval` made it
+    # `share_interval` turned round
+    trials = math.log((1 - interval.level) / 2) / math.log1p(-bound)
     away = null if interval.estimate == 0 else 1 - null
     return 1.0 if away <= 0 else min(1.0, 2 * max(0.0, 1 - away) ** trials)

@@ -417,7 +417,8 @@ def declared_bytes(path: Path) -> int:
         try:
             with zipfile.ZipFile(file) as archive:
                 total += sum(min(m.file_size, 1 << 30) for m in archive.infolist())
-        except Exception:  # no archive, or one that is spoilt
+        # spoilt archives fail in every way that zipfile knows, and then declare nothing
+        except Exception:
             continue
     return total
 
