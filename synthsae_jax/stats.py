@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from scipy import stats as scipy_stats
@@ -42,6 +42,18 @@ class Interval:
     def known(self) -> bool:
         """Is there an interval, and not only points?"""
         return self.lo is not None and self.hi is not None
+
+
+def defined_mean(values: Iterable[float]) -> float:
+    """Mean of the finite values; NaN where there is none."""
+    array = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.float64)
+    finite = array[np.isfinite(array)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
+def ratio(part: float, whole: float) -> float:
+    """A part of a whole that is counted; NaN of nothing."""
+    return float(part) / float(whole) if whole > 0 else math.nan
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
@@ -86,12 +98,14 @@ def share_interval(
 
     `trials` is how many observations are behind the shares. Where every unit's share is 0 (or 1)
     the bound is Clopper and Pearson's for 0 (or all) of `trials`: 0 of 60 leaves room for 6 %.
+    It takes trials as independent, so it is too short by what those of one world have in common,
+    of which units without spread tell nothing.
     """
     interval = mean_interval(values, level)
     alike = interval.known and interval.lo == interval.hi
     if not alike or interval.estimate not in (0.0, 1.0) or trials < 1:
         return interval
-    # two-sided, as all intervals: the other tail's half is given away
+    # two-sided, as all intervals are: (1 - level) / 2 on this side
     reach = 1 - ((1 - level) / 2) ** (1 / trials)
     lo, hi = (0.0, reach) if interval.estimate == 0 else (1 - reach, 1.0)
     return dataclasses.replace(interval, lo=lo, hi=hi, method="exact", se=math.nan)

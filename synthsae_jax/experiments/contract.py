@@ -21,7 +21,7 @@ from synthsae_jax.suite.claims import judge
 from synthsae_jax.suite.context import Context
 from synthsae_jax.suite.cost import cost_of
 from synthsae_jax.suite.design import LOST, Design
-from synthsae_jax.suite.quantity import Need, Where, fits
+from synthsae_jax.suite.needs import Need, Where, fits
 
 # columns whose values come from training and not from the design
 _FREE = set(COLUMNS) - {"condition"}

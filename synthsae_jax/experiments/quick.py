@@ -22,7 +22,8 @@ from synthsae_jax.experiments.universality.page import NAMES, NOT_SHOWN, Sharing
 from synthsae_jax.experiments.universality.quantities import error
 from synthsae_jax.io.artefacts import reference_artefact
 from synthsae_jax.registry import Explanation
-from synthsae_jax.report.blocks import Dots, Summary, across
+from synthsae_jax.report.block_plots import Dots, across
+from synthsae_jax.report.block_tables import Summary
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.context import Context
 from synthsae_jax.suite.cost import Training

@@ -13,7 +13,9 @@ from synthsae_jax import keys, metrics, worlds
 from synthsae_jax.experiments.registration import register
 from synthsae_jax.metrics.baselines import MissingLibrary
 from synthsae_jax.registry import Explanation
-from synthsae_jax.report.blocks import Dots, Reader, Summary, Telling, across
+from synthsae_jax.report.block_plots import Dots, across
+from synthsae_jax.report.block_tables import Summary
+from synthsae_jax.report.blocks import Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.report.folder_page import READING
 from synthsae_jax.suite.context import Context

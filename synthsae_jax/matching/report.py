@@ -12,6 +12,7 @@ from synthsae_jax.matching.detection import co_recovery, sharedness
 from synthsae_jax.matching.kin import largest_true_matching, related, twins
 from synthsae_jax.matching.latent_types import ABSORBED
 from synthsae_jax.matching.records import Matching
+from synthsae_jax.stats import ratio
 
 NAN = float("nan")
 # features whose activations correlate more than this are taken for each other with some reason
@@ -76,9 +77,9 @@ def match_report(
     smaller = min(alive_a.sum(), alive_b.sum())
 
     n = row.size
-    precision = _ratio(right.sum(), n)
-    recall = _ratio(np.unique(pair_a[right]).size, both.size)
-    observed, true = _ratio(n, smaller), _ratio(n_true, smaller)
+    precision = ratio(right.sum(), n)
+    recall = ratio(np.unique(pair_a[right]).size, both.size)
+    observed, true = ratio(n, smaller), ratio(n_true, smaller)
     findable = np.isin(pair_a, both)
     report = {
         "n_matched": n,
@@ -90,9 +91,9 @@ def match_report(
         "precision": precision,
         "recall": recall,
         "latent_recall": _latent_recall(truth_a, truth_b, both, row[right], col[right]),
-        "f1": _harmonic(precision, recall),
-        "accuracy_given_recovery": _ratio((right & findable).sum(), findable.sum()),
-        "false_universality": _ratio(wrong.sum(), n),
+        "f1": harmonic_mean(precision, recall),
+        "accuracy_given_recovery": ratio((right & findable).sum(), findable.sum()),
+        "false_universality": ratio(wrong.sum(), n),
         **_kinds_of_wrong(
             world,
             feature_correlation,
@@ -101,8 +102,8 @@ def match_report(
             _absorbed(types_a, types_b, row[wrong], col[wrong]),
             n,
         ),
-        "artefact_rate": _ratio((~tracked).sum(), n),
-        "shared_artefact_rate": _ratio(neither.sum(), n),
+        "artefact_rate": ratio((~tracked).sum(), n),
+        "shared_artefact_rate": ratio(neither.sum(), n),
         "missed_universality": 1.0 - recall,
         "observed_universality": observed,
         "true_universality": true,
@@ -135,13 +136,10 @@ def _side(
     return np.where(tracks, truth, -1), alive
 
 
-def _ratio(part: float, whole: float) -> float:
-    return float(part) / float(whole) if whole else NAN
-
-
-def _harmonic(precision: float, recall: float) -> float:
-    # A matcher that finds nothing of what there is to find scores 0: dropping it as undefined
-    # would reward silence. With nothing to be found the number stays undefined.
+def harmonic_mean(precision: float, recall: float) -> float:
+    """F1 from precision and recall; NaN where there is nothing to be found."""
+    # a matcher that finds nothing of what there is to find scores 0: dropping it as undefined
+    # would reward silence
     if recall == 0.0:
         return 0.0
     return 2.0 * precision * recall / (precision + recall)
@@ -151,7 +149,7 @@ def _latent_recall(
     truth_a: np.ndarray, truth_b: np.ndarray, both: np.ndarray, row: np.ndarray, col: np.ndarray
 ) -> float:
     findable = np.isin(truth_a, both).sum() + np.isin(truth_b, both).sum()
-    return _ratio(np.unique(row).size + np.unique(col).size, findable)
+    return ratio(np.unique(row).size + np.unique(col).size, findable)
 
 
 def _kinds_of_wrong(
@@ -176,7 +174,7 @@ def _kinds_of_wrong(
         alike = np.abs(correlation[a, b]) > CORRELATED
         correlated = alike & ~kin & ~twin
         unrelated = ~alike & ~kin & ~twin
-    share = lambda which: NAN if which is None else _ratio(which.sum(), n)
+    share = lambda which: NAN if which is None else ratio(which.sum(), n)
     return {
         "false_universality_kin": share(kin),
         "false_universality_absorbed": share(
@@ -208,9 +206,9 @@ def _stability(sides: tuple) -> dict[str, float]:
         "n_true_unmatched": true_lone,
         "n_artefact_matched": artefact_matched,
         "n_artefact_unmatched": artefact_lone,
-        "stability_precision": _ratio(true_matched, true_matched + artefact_matched),
-        "stability_recall": _ratio(true_matched, true_matched + true_lone),
-        "artefact_reproduction": _ratio(artefact_matched, artefact_matched + artefact_lone),
+        "stability_precision": ratio(true_matched, true_matched + artefact_matched),
+        "stability_recall": ratio(true_matched, true_matched + true_lone),
+        "artefact_reproduction": ratio(artefact_matched, artefact_matched + artefact_lone),
     }
 
 
@@ -256,11 +254,11 @@ def _sharing(
     in_a, in_b = np.isin(shared, features_a), np.isin(shared, features_b)
     n = shared.size
     values = (
-        _ratio(both.size, n),
+        ratio(both.size, n),
         # two sides that recover their features independently of each other: hypergeometric mean
-        _ratio(in_a.sum() * in_b.sum(), n * n),
+        ratio(in_a.sum() * in_b.sum(), n * n),
         co_recovery(in_a, in_b, None if rates is None else rates[shared]),
-        _ratio(n, (a | b).sum()),
+        ratio(n, (a | b).sum()),
     )
     return dict(zip(names, values))
 

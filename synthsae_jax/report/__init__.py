@@ -13,43 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from synthsae_jax.report.blocks import (
-        Curve,
-        Dots,
-        Every,
-        Figure,
-        Finding,
-        Grid,
-        Listing,
-        Mark,
-        Matrix,
-        Own,
-        Reader,
-        Telling,
-        across,
-        along,
-        table_of,
-    )
+    from synthsae_jax.report.block_plots import Curve, Dots, Every, Mark, Matrix, across, along
+    from synthsae_jax.report.block_tables import Grid, Listing, table_of
+    from synthsae_jax.report.blocks import Figure, Finding, Own, Reader, Telling
     from synthsae_jax.report.design_page import Page, Section
 
-_BLOCKS = (
-    "Curve",
-    "Dots",
-    "Every",
-    "Figure",
-    "Finding",
-    "Grid",
-    "Listing",
-    "Mark",
-    "Matrix",
-    "Own",
-    "Reader",
-    "Telling",
-    "across",
-    "along",
-    "table_of",
-)
-_PAGES = ("Page", "Section")
+# file -> the names that it is asked for here
+_FILES = {
+    "block_plots": ("Curve", "Dots", "Every", "Mark", "Matrix", "across", "along"),
+    "block_tables": ("Grid", "Listing", "table_of"),
+    "blocks": ("Figure", "Finding", "Own", "Reader", "Telling"),
+    "design_page": ("Page", "Section"),
+}
 
 
 def build(
@@ -71,10 +46,9 @@ def build(
 
 def __getattr__(name: str) -> Any:
     # PEP 562: called only for names that the module does not have yet
-    if name in _BLOCKS:
-        return getattr(importlib.import_module(f"{__name__}.blocks"), name)
-    if name in _PAGES:
-        return getattr(importlib.import_module(f"{__name__}.design_page"), name)
+    for file, names in _FILES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{file}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

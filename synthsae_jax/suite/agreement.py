@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 
 import numpy as np
 
 from synthsae_jax import matching, similarity
 from synthsae_jax.matching import Matching, bands
 from synthsae_jax.matching.report import why_undefined
+from synthsae_jax.stats import ratio
 from synthsae_jax.suite.observation import Number
 from synthsae_jax.suite.pair import TRUTH, Pair
 from synthsae_jax.suite.reading import Reading
@@ -46,22 +46,22 @@ class Together:
     @property
     def recovered_shared(self) -> float:
         """Of the features that the lesser side recovers, the share that both do."""
-        return _ratio(self.both, self.smaller)
+        return ratio(self.both, self.smaller)
 
     @property
     def chance(self) -> float:
         """Its chance level: max(a, b) / common."""
-        return _ratio(self.expected, self.smaller)
+        return ratio(self.expected, self.smaller)
 
     @property
     def co_recovery(self) -> float:
         """1 where both recover what the lesser does, 0 at independence: it compares any pairs."""
-        return _ratio(self.both - self.expected, self.smaller - self.expected)
+        return ratio(self.both - self.expected, self.smaller - self.expected)
 
     @property
     def jaccard(self) -> float:
         """Features of both over features of either."""
-        return _ratio(self.both, self.a + self.b - self.both)
+        return ratio(self.both, self.a + self.b - self.both)
 
 
 def together(pair: Pair, tracked_a: np.ndarray, tracked_b: np.ndarray) -> Together:
@@ -135,7 +135,7 @@ def matched_numbers(pair: Pair) -> list[Number]:
         _standard(
             MATCHED,
             "unmatched_artefacts",
-            _ratio(report["n_artefact_unmatched"], alone),
+            ratio(report["n_artefact_unmatched"], alone),
             "every living latent is matched",
         ),
         _standard(MATCHED, "support_jaccard", support_jaccard(pair, m), _NO_SUPPORT),
@@ -170,8 +170,4 @@ def _shared_artefacts(
     valid = np.asarray(m.valid)
     row, col = np.asarray(m.row)[valid], np.asarray(m.col)[valid]
     smaller = min(neither_a.sum(), neither_b.sum())
-    return _ratio((neither_a[row] & neither_b[col]).sum(), smaller)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole > 0 else math.nan
+    return ratio((neither_a[row] & neither_b[col]).sum(), smaller)

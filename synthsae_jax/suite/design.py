@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from synthsae_jax.errors import require, unknown_name
-from synthsae_jax.io.rows import Row
+from synthsae_jax.io.rows import Row, column
 from synthsae_jax.registry import Explanation
-from synthsae_jax.suite import quantity
 from synthsae_jax.suite.base import Benchmark, Cell, Tick, benchmarks
 from synthsae_jax.suite.claims import Claim
 from synthsae_jax.suite.context import Context
 from synthsae_jax.suite.cost import Training, cost_of
+from synthsae_jax.suite.needs import Name, Where
 from synthsae_jax.suite.observation import DIVERGED, Number, Observation, Side, rows_of
 from synthsae_jax.suite.quantity import Quantity
+from synthsae_jax.suite.quantity import reads as reads_of
 from synthsae_jax.suite.scale import Scale
 from synthsae_jax.suite.seeds import world_seed
 
@@ -44,7 +45,7 @@ class Arm:
 
 
 class Page(Protocol):
-    """What a design's page must tell of itself (`report.blocks.Page`)."""
+    """What a design's page must tell of itself (`report.design_page.Page`)."""
 
     def quantities(self) -> Sequence[Quantity]:
         """Everything that it prints."""
@@ -94,9 +95,9 @@ class Design:
         return (*self.quantities, *of_claims, *of_page)
 
     @functools.cached_property
-    def reads(self) -> dict[quantity.Name, tuple[quantity.Where, ...]]:
+    def reads(self) -> dict[Name, tuple[Where, ...]]:
         """(metric, variant) of every row that is stored, and who reads it."""
-        return {**quantity.reads(self.all_quantities()), LOST: ((),)}
+        return {**reads_of(self.all_quantities()), LOST: ((),)}
 
     def arms_of(self, scale: Scale) -> tuple[Arm, ...]:
         """The arms that run at a scale, in order. Raises for a name that no arm has."""
@@ -129,7 +130,7 @@ class Design:
         """The work of a scale."""
         return [self._cell(context) for context in self.contexts(scale, salt)]
 
-    def rows(self, context: Context, unread: set[quantity.Name] | None = None) -> list[Row]:
+    def rows(self, context: Context, unread: set[Name] | None = None) -> list[Row]:
         """All rows of a cell: one loop for every experiment.
 
         Names of numbers that are measured and that nobody reads are added to `unread`.
@@ -161,7 +162,7 @@ class Design:
         )
 
     def _columns(self, arm: Arm) -> dict[str, Any]:
-        return {quantity.column(name): value for name, value in arm.columns().items()}
+        return {column(name): value for name, value in arm.columns().items()}
 
     def _cell(self, context: Context) -> Cell:
         trainings = self.train(context)

@@ -13,7 +13,7 @@ from typing import Any
 
 from synthsae_jax.io.rows import Row, column, make_row
 from synthsae_jax.suite import table
-from synthsae_jax.suite.quantity import Name, fits
+from synthsae_jax.suite.needs import Name, fits
 
 DIVERGED = "the training loss was not finite"
 

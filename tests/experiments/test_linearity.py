@@ -7,20 +7,22 @@ import pytest
 
 from synthsae_jax import worlds
 from synthsae_jax.experiments import linearity
-from synthsae_jax.experiments.linearity import (
-    CLAIMS,
+from synthsae_jax.experiments.linearity.claims import CLAIMS
+from synthsae_jax.experiments.linearity.measure import (
     DEPARTURES,
     DISJOINT,
-    SCORES,
     SHARED,
-    TRACKED,
-    change,
+    LinearityScale,
+    departed_family,
+    departed_world,
 )
+from synthsae_jax.experiments.linearity.page import PAGE
+from synthsae_jax.experiments.linearity.quantities import SCORES, TRACKED, change
 from synthsae_jax.io.rows import make_row
 from synthsae_jax.suite.claims import judge
 from synthsae_jax.suite.quantity import Observed
 
-STRENGTHS = linearity.LinearityScale.strengths
+STRENGTHS = LinearityScale.strengths
 # what strength 1 takes away, by departure
 FALL = {"turning": 0.8, "circle": 0.4, "plane": 0.3, "family": 0.25, "squash": 0.0}
 
@@ -93,7 +95,7 @@ def test_verdicts_are_those_of_the_plant(rows):
 
 
 def test_the_page_says_what_was_planted(rows):
-    lead = linearity.PAGE.contents(rows, claims=CLAIMS).lead
+    lead = PAGE.contents(rows, claims=CLAIMS).lead
     assert "changes most with turning with magnitude (-0.80)" in lead
     assert "least with pointwise nonlinearity" in lead
     assert "r > .1 declares changes by +0.00" in lead
@@ -101,14 +103,12 @@ def test_the_page_says_what_was_planted(rows):
 
 def test_worlds_and_members_differ_in_strength_alone():
     context = linearity.DESIGN.contexts("smoke", "dev")[0]
-    world = linearity.departed_world(context, "turning")
-    straight, turned = (
-        linearity._family(context, world, "turning", s).reference for s in (0.0, 1.0)
-    )
+    world = departed_world(context, "turning")
+    straight, turned = (departed_family(context, world, "turning", s).reference for s in (0.0, 1.0))
     np.testing.assert_array_equal(straight.dictionary, straight.departure.rows)
     np.testing.assert_array_equal(straight.departure.rows, turned.departure.rows)
     assert np.abs(np.asarray(turned.dictionary - straight.dictionary)).max() > 0.1
-    trees = linearity.departed_world(context, "family")
+    trees = departed_world(context, "family")
     assert (np.asarray(trees.forest.parent) >= 0).sum() == 24
     # the same features fire as often with trees as without
     np.testing.assert_allclose(

@@ -3,7 +3,9 @@
 import pytest
 
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.blocks import Curve, Dots, Every, Grid, Listing, Mark, Reader
+from synthsae_jax.report.block_plots import Curve, Dots, Every, Mark
+from synthsae_jax.report.block_tables import Grid, Listing
+from synthsae_jax.report.blocks import Reader
 from synthsae_jax.suite.quantity import Observed, combined, number
 
 SCORE = number("score", "a", title="score")

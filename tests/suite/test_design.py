@@ -7,7 +7,8 @@ import pytest
 from synthsae_jax.errors import ConfigError
 from synthsae_jax.experiments import contract
 from synthsae_jax.registry import Explanation
-from synthsae_jax.report.blocks import Finding, Grid
+from synthsae_jax.report.block_tables import Grid
+from synthsae_jax.report.blocks import Finding
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.claims import Claim
 from synthsae_jax.suite.cost import Training, cost_of

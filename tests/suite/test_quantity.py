@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from synthsae_jax.io.rows import make_row
-from synthsae_jax.report.blocks import Listing, Reader
+from synthsae_jax.report.block_tables import Listing
+from synthsae_jax.report.blocks import Reader
 from synthsae_jax.suite.quantity import Observed, combined, number, on_same, reads
 
 

@@ -41,17 +41,9 @@ from synthsae_jax.experiments.architectures.quantities import (
 )
 from synthsae_jax.experiments.architectures.setting import SAME, SETTINGS, WIDE
 from synthsae_jax.report import tables
-from synthsae_jax.report.blocks import (
-    Dots,
-    Grid,
-    Listing,
-    Mark,
-    Matrix,
-    Own,
-    Reader,
-    Telling,
-    table_of,
-)
+from synthsae_jax.report.block_plots import Dots, Mark, Matrix
+from synthsae_jax.report.block_tables import Grid, Listing, table_of
+from synthsae_jax.report.blocks import Own, Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.encoders import ENCODERS
 from synthsae_jax.suite.probes import VARIANT as PROBES

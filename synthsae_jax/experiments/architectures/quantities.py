@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 
 from scipy import stats
 
 from synthsae_jax.experiments.architectures.measure import PW_MCC, RULES
 from synthsae_jax.experiments.architectures.setting import BASE, OTHER, SAME, SETTINGS, WIDE
+from synthsae_jax.stats import defined_mean
 from synthsae_jax.suite.agreement import MATCHED
 from synthsae_jax.suite.encoders import condition_of
+from synthsae_jax.suite.needs import Values
 from synthsae_jax.suite.pair import TRUTH
 from synthsae_jax.suite.probes import VARIANT as PROBES
-from synthsae_jax.suite.quantity import Quantity, Values, combined, number
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 PURSUIT = "matching_pursuit"
 CORRELATION, COSINE = RULES
@@ -58,7 +60,7 @@ def among(of: Quantity, kind: str) -> Quantity:
 
     def of_world(values: Values) -> float:
         by_pair = values.by("sae", "sae_b")
-        return _mean(value for (a, b), value in by_pair.items() if counts(a, b or a))
+        return defined_mean(value for (a, b), value in by_pair.items() if counts(a, b or a))
 
     return dataclasses.replace(
         of,
@@ -160,7 +162,9 @@ def steady(of: Quantity, settings: tuple[str, ...] = CHANGED, *pair: str) -> Qua
     def of_world(values: Values) -> float:
         by_setting = _by_setting(values)
         base = by_setting.pop(BASE, {})
-        return _mean(float(v) for other in by_setting.values() for v in kept_order(base, other))
+        return defined_mean(
+            float(v) for other in by_setting.values() for v in kept_order(base, other)
+        )
 
     where = {"sae": pair} if pair else {}
     return dataclasses.replace(
@@ -199,7 +203,7 @@ def last(of: Quantity) -> Quantity:
 
     def of_world(values: Values) -> float:
         every = [s for s in _by_setting(values).values() if PURSUIT in s and len(s) > 1]
-        return _mean(float(scores[PURSUIT] == min(scores.values())) for scores in every)
+        return defined_mean(float(scores[PURSUIT] == min(scores.values())) for scores in every)
 
     title = f"settings at which matching pursuit is last in {of.title}"
     return _of_pursuit(of, _NAMES, title, of_world, "share of settings")
@@ -249,8 +253,3 @@ def less(of: Quantity, constant: float) -> Quantity:
         name=f"{of.name} - {constant:g}",
         title=f"{of.title}, less {constant:g}",
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed) if listed else math.nan

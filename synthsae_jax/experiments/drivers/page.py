@@ -30,17 +30,9 @@ from synthsae_jax.experiments.drivers.quantities import (
 )
 from synthsae_jax.experiments.drivers.worlds import DEEPEST, LEVELS, interventions
 from synthsae_jax.report import tables
-from synthsae_jax.report.blocks import (
-    Curve,
-    Dots,
-    Finding,
-    Grid,
-    Listing,
-    Mark,
-    Own,
-    Reader,
-    Telling,
-)
+from synthsae_jax.report.block_plots import Curve, Dots, Mark
+from synthsae_jax.report.block_tables import Grid, Listing
+from synthsae_jax.report.blocks import Finding, Own, Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 
 WAYS = {

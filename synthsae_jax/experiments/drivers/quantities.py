@@ -11,7 +11,8 @@ import numpy as np
 
 from synthsae_jax.experiments.drivers.measure import RULE, TRUTHS
 from synthsae_jax.experiments.drivers.worlds import LEVELS
-from synthsae_jax.suite.quantity import Need, Quantity, Values, combined, number
+from synthsae_jax.suite.needs import Need, Values
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 BASE = "base"
 TRUTH = TRUTHS[0]

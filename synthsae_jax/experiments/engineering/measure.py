@@ -43,9 +43,9 @@ from synthsae_jax.experiments.engineering.training import (
 from synthsae_jax.matching import TruthSweep
 from synthsae_jax.suite import pairs
 from synthsae_jax.suite.context import Context, flags
+from synthsae_jax.suite.needs import Name
 from synthsae_jax.suite.observation import Number, Observation
 from synthsae_jax.suite.pair import TRUTH, Pair, truth_numbers
-from synthsae_jax.suite.quantity import Name
 from synthsae_jax.suite.reading import Reading, read, read_latents, read_truth
 from synthsae_jax.worlds.family import Family, init_family, plain_view
 

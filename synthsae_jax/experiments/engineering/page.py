@@ -42,7 +42,8 @@ from synthsae_jax.experiments.engineering.quantities import (
     pseudo,
     single,
 )
-from synthsae_jax.report.blocks import Figure, Grid, Listing, Own, Reader, Telling, table_of
+from synthsae_jax.report.block_tables import Grid, Listing, table_of
+from synthsae_jax.report.blocks import Figure, Own, Reader, Telling
 from synthsae_jax.report.canvas import Plot
 from synthsae_jax.report.crossed import crossed, pareto
 from synthsae_jax.report.design_page import Page, Section

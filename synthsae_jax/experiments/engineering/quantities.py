@@ -21,8 +21,9 @@ from synthsae_jax.experiments.engineering.methods import (
     ZEROS,
 )
 from synthsae_jax.experiments.engineering.numbers import CHANCE, CODES, NEAREST, NORMS, PW_MCC
+from synthsae_jax.suite.needs import Values
 from synthsae_jax.suite.pair import TRUTH
-from synthsae_jax.suite.quantity import Quantity, Values, combined, number
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 _LATENTS = "share of latents"
 F1 = number("f1", title="F1")

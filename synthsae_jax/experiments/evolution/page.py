@@ -19,7 +19,9 @@ from synthsae_jax.experiments.evolution.quantities import (
     curve,
     step_of,
 )
-from synthsae_jax.report.blocks import Curve, Every, Finding, Grid, Listing, Mark, Reader, Telling
+from synthsae_jax.report.block_plots import Curve, Every, Mark
+from synthsae_jax.report.block_tables import Grid, Listing
+from synthsae_jax.report.blocks import Finding, Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 
 QUARTERS = {

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from synthsae_jax.experiments.evolution.measure import DISJOINT, MATURITY, SHARED, TRAINING
-from synthsae_jax.suite.quantity import Need, Quantity, Values, combined, number
+from synthsae_jax.suite.needs import Need, Values
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 REACHED = 0.9
 WIDTH = "share of the width"

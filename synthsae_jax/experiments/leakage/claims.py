@@ -8,7 +8,8 @@ import numpy as np
 
 from synthsae_jax.experiments.leakage.setting import BOTH, END, FRESH, GROUPS, SAME_INIT, SAME_ORDER
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.quantity import Quantity, Values, combined, number
+from synthsae_jax.suite.needs import Values
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 SHARE = "share of latents"
 ALIKE = number("above_0.7", "all", title="latents above .7", unit=SHARE)

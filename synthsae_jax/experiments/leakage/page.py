@@ -26,7 +26,9 @@ from synthsae_jax.experiments.leakage.setting import (
     SHARED,
     STAGES,
 )
-from synthsae_jax.report.blocks import Curve, Dots, Grid, Mark, Reader, Telling
+from synthsae_jax.report.block_plots import Curve, Dots, Mark
+from synthsae_jax.report.block_tables import Grid
+from synthsae_jax.report.blocks import Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.quantity import number
 

@@ -35,17 +35,9 @@ from synthsae_jax.experiments.matching.setting import (
     TRUTHS,
     Z,
 )
-from synthsae_jax.report.blocks import (
-    Curve,
-    Dots,
-    Finding,
-    Listing,
-    Mark,
-    Matrix,
-    Reader,
-    Telling,
-    across,
-)
+from synthsae_jax.report.block_plots import Curve, Dots, Mark, Matrix, across
+from synthsae_jax.report.block_tables import Listing
+from synthsae_jax.report.blocks import Finding, Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.quantity import Quantity, combined
 

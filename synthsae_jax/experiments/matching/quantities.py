@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from synthsae_jax.experiments.matching.setting import (
@@ -15,7 +13,10 @@ from synthsae_jax.experiments.matching.setting import (
     TRAINED,
     Setting,
 )
-from synthsae_jax.suite.quantity import Need, Quantity, Values, combined, where_of
+from synthsae_jax.matching.report import harmonic_mean
+from synthsae_jax.stats import defined_mean
+from synthsae_jax.suite.needs import Need, Values, where_of
+from synthsae_jax.suite.quantity import Quantity, combined
 
 SHARE = "share of pairs"
 
@@ -47,8 +48,7 @@ def by_tokens(
 
 
 def _mean(*values: Values) -> float:
-    defined = np.concatenate([v.defined for v in values])
-    return float(defined.mean()) if defined.size else math.nan
+    return defined_mean(np.concatenate([v.values for v in values]))
 
 
 def f1(
@@ -56,14 +56,7 @@ def f1(
 ) -> Quantity:
     """F1 of a setting, from its precision and recall."""
     parts = [rate(m, score, solver, **setting) for m in ("precision", "recall")]  # type: ignore
-    return combined(_harmonic, *parts, name=f"F1, {parts[0].name}", title=title, unit="F1")
-
-
-def _harmonic(precision: float, recall: float) -> float:
-    # who finds nothing of what there is to find has 0: silence is no excuse
-    if recall == 0:
-        return 0.0
-    return 2 * precision * recall / (precision + recall)
+    return combined(harmonic_mean, *parts, name=f"F1, {parts[0].name}", title=title, unit="F1")
 
 
 PRECISION = rate("precision", title="precision")

@@ -27,7 +27,9 @@ from synthsae_jax.experiments.overfitting.setting import (
     PURSUIT,
     SAES,
 )
-from synthsae_jax.report.blocks import Curve, Finding, Grid, Listing, Mark, Reader, Telling, along
+from synthsae_jax.report.block_plots import Curve, Mark, along
+from synthsae_jax.report.block_tables import Grid, Listing
+from synthsae_jax.report.blocks import Finding, Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.encoders import ENCODERS
 from synthsae_jax.suite.quantity import Quantity

@@ -17,8 +17,9 @@ from synthsae_jax.experiments.overfitting.setting import (
 )
 from synthsae_jax.suite.agreement import MATCHED
 from synthsae_jax.suite.encoders import VARIANT, condition_of
+from synthsae_jax.suite.needs import Values
 from synthsae_jax.suite.pair import TRUTH
-from synthsae_jax.suite.quantity import Quantity, Values, combined, number
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 _LATENTS, _ARTEFACTS = "share of latents", "share of artefacts"
 

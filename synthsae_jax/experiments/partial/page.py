@@ -24,7 +24,9 @@ from synthsae_jax.experiments.partial.measure import (
     SCORES,
     PartialScale,
 )
-from synthsae_jax.report.blocks import Curve, Dots, Listing, Mark, Reader, Telling
+from synthsae_jax.report.block_plots import Curve, Dots, Mark
+from synthsae_jax.report.block_tables import Listing
+from synthsae_jax.report.blocks import Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.quantity import Quantity
 

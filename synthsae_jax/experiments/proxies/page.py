@@ -25,16 +25,9 @@ from synthsae_jax.experiments.proxies.setting import (
     TRUTHS,
     WITNESSES,
 )
-from synthsae_jax.report.blocks import (
-    Curve,
-    Dots,
-    Grid,
-    Listing,
-    Mark,
-    Matrix,
-    Reader,
-    Telling,
-)
+from synthsae_jax.report.block_plots import Curve, Dots, Mark, Matrix
+from synthsae_jax.report.block_tables import Grid, Listing
+from synthsae_jax.report.blocks import Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.quantity import Quantity
 

@@ -17,7 +17,8 @@ from synthsae_jax.experiments.proxies.setting import (
     STRATA,
     Entry,
 )
-from synthsae_jax.suite.quantity import Need, Quantity, Values, combined, number
+from synthsae_jax.suite.needs import Need, Values
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 NAMES = {
     "reappearance_decoder": "reappears in seeds, decoder cosine .7",

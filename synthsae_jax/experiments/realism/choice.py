@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 from synthsae_jax.experiments.realism.setting import ARMS, MODELS
 from synthsae_jax.experiments.realism.targets import FIT, JUDGE, TARGETS, Target
-from synthsae_jax.suite.quantity import Values
+from synthsae_jax.stats import defined_mean
+from synthsae_jax.suite.needs import Values
 
 # name of an arm (what is changed of the world and the training), what the second model shares
 At = tuple[str, str]
@@ -59,7 +60,9 @@ def fitted(worlds: Worlds, settings: Sequence[At] | None = None) -> At:
     """
 
     def mismatch(at: At) -> float:
-        return distance([_mean(of[at][t.name] for of in worlds.values()) for t in of_half(FIT)])
+        return distance(
+            [defined_mean(of[at][t.name] for of in worlds.values()) for t in of_half(FIT)]
+        )
 
     return min(settings_of(worlds) if settings is None else settings, key=mismatch)
 
@@ -86,7 +89,7 @@ def carried(worlds: Worlds) -> dict[Hashable, float]:
 def unfitted(worlds: Worlds) -> dict[Hashable, float]:
     """By world: the same share at a setting taken at random."""
     settings = settings_of(worlds)
-    return {world: _mean(share(of, at) for at in settings) for world, of in worlds.items()}
+    return {world: defined_mean(share(of, at) for at in settings) for world, of in worlds.items()}
 
 
 def gained(worlds: Worlds) -> dict[Hashable, float]:
@@ -118,8 +121,3 @@ def both_orders(world: Simulated) -> float:
         # a setting with an undefined one has no say: fmax passes over a NaN, minimum hands it on
         most = np.fmax(most, np.minimum(shared, consistent))
     return float(most)
-
-
-def _mean(values: Iterable[float]) -> float:
-    defined = [v for v in values if not math.isnan(v)]
-    return float(np.mean(defined)) if defined else math.nan

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from synthsae_jax.matching import seed_assignments
 from synthsae_jax.numerics import host_unit_rows, is_alive
+from synthsae_jax.stats import defined_mean
 
 SAME = 0.7  # of cosines
 _BINS = 20  # of matched cosines, from 0 to 1
@@ -97,10 +98,10 @@ def seed_numbers(
         "shared": float(np.mean(shared)),
         "pw_mcc": float(np.mean([v.cosine.mean() for v in by_decoder.values()])),
         "never_matched": float(1 - again.mean()),
-        "agreement": _mean(seed_assignments.agreement(data)),
-        "cycles": _mean(seed_assignments.cycles(data)),
-        "agreed": _mean(three["agreed"]),
-        "closed": _mean(three["closed"]),
+        "agreement": defined_mean(seed_assignments.agreement(data).values()),
+        "cycles": defined_mean(seed_assignments.cycles(data).values()),
+        "agreed": defined_mean(three["agreed"].values()),
+        "closed": defined_mean(three["closed"].values()),
         "valley": valley(np.concatenate([v.cosine for v in by_decoder.values()])),
         **_by_rate(from_first, fired),
     }
@@ -146,8 +147,3 @@ def _by_rate(cosine: np.ndarray, fired: np.ndarray) -> dict[str, float]:
     parts = np.array_split(order, _FIFTHS)
     mean = lambda which: float(cosine[which].mean()) if which.size else math.nan
     return {"pw_mcc_rarest": mean(parts[0]), "pw_mcc_commonest": mean(parts[-1])}
-
-
-def _mean(values: Mapping[tuple[int, ...], float]) -> float:
-    defined = [v for v in values.values() if not math.isnan(v)]
-    return float(np.mean(defined)) if defined else math.nan

@@ -26,16 +26,8 @@ from synthsae_jax.experiments.realism.quantities import (
 from synthsae_jax.experiments.realism.setting import ARCHITECTURES, ARMS, AS_PUBLISHED, ASKED, TOPK
 from synthsae_jax.experiments.realism.targets import FIT, JUDGE, LEFT_OUT, TARGETS, Target
 from synthsae_jax.report import marks, tables
-from synthsae_jax.report.blocks import (
-    Figure,
-    Finding,
-    Grid,
-    Listing,
-    Own,
-    Reader,
-    Telling,
-    table_of,
-)
+from synthsae_jax.report.block_tables import Grid, Listing, table_of
+from synthsae_jax.report.blocks import Figure, Finding, Own, Reader, Telling
 from synthsae_jax.report.canvas import Plot
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.report.published import published_plot

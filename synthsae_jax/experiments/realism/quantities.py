@@ -17,7 +17,8 @@ from synthsae_jax.experiments.realism.setting import (
     SUPERVISED,
 )
 from synthsae_jax.experiments.realism.targets import FIT, JUDGE, TARGETS, Target
-from synthsae_jax.suite.quantity import Need, Quantity, Values, combined, number
+from synthsae_jax.suite.needs import Need, Values
+from synthsae_jax.suite.quantity import Quantity, combined, number
 
 SHARE = "share of published numbers"
 _NEEDS = tuple(Need(target.metric, target.variant) for target in TARGETS)

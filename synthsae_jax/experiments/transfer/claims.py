@@ -22,7 +22,8 @@ from synthsae_jax.experiments.transfer.starts import (
 )
 from synthsae_jax.io.rows import Row
 from synthsae_jax.suite.claims import Claim
-from synthsae_jax.suite.quantity import Observed, Quantity, Values, combined, number
+from synthsae_jax.suite.needs import Values
+from synthsae_jax.suite.quantity import Observed, Quantity, combined, number
 
 # saving = a + b x + c u within 0 and 1, fitted on dev worlds by least squares over starts and
 # targets: x the explained variance before any training as a share of that from scratch, not below

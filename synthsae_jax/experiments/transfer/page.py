@@ -7,54 +7,41 @@ from synthsae_jax.experiments.transfer.claims import (
     EXPLAINED,
     FRESH,
     FROM_SCRATCH,
-    REACHED,
     SAVED,
     SHARED_ARTEFACTS,
-    saved_by,
     saving,
 )
 from synthsae_jax.experiments.transfer.models import BOTH, DEALT, FEATURES, NEITHER
 from synthsae_jax.experiments.transfer.numbers import EV
 from synthsae_jax.experiments.transfer.plan import (
-    DECODER,
-    ENCODER,
     EVERY,
     FAST,
     FULL,
-    JOBS,
-    MORE_JOBS,
-    SCALES,
-    SLOW,
-    Job,
 )
 from synthsae_jax.experiments.transfer.starts import (
     DISJOINT,
     KNOWN,
     NONE,
-    PERMUTED,
     PROCRUSTES,
-    RANDOM,
     RIDGE,
-    SCRATCH,
-    WRONG,
 )
-from synthsae_jax.report.blocks import Curve, Dots, Grid, Mark, Matrix, Reader, Telling, Where
+from synthsae_jax.experiments.transfer.tables import (
+    NAMES,
+    SHARE,
+    artefact_band,
+    curve_marks,
+    inherited_marks,
+    parts,
+    saved_marks,
+    savings,
+    staying,
+)
+from synthsae_jax.report.block_plots import Curve, Dots, Matrix
+from synthsae_jax.report.block_tables import Grid
+from synthsae_jax.report.blocks import Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.suite.quantity import Quantity, number
 
-NAMES = {
-    SCRATCH: "from scratch",
-    NONE: "no alignment",
-    PROCRUSTES: "Procrustes",
-    RIDGE: "affine (ridge)",
-    KNOWN: "known rotation",
-    DISJOINT: "SAE of a disjoint model",
-    RANDOM: "A's norms, random directions",
-    WRONG: "wrong rotation",
-    PERMUTED: "decoder rows permuted",
-}
-STARTS = (NONE, PROCRUSTES, RIDGE, KNOWN, DISJOINT, RANDOM, WRONG, PERMUTED)
-BUDGETS = tuple(sorted({0.0, *(b for scale in SCALES.values() for b in scale.budgets)}))
 READ_SAVING = (
     "The share of samples saved until the explained variance is that from scratch with all "
     "samples, less one seed's standard deviation: 100 % is everything, below 0 it takes "
@@ -113,7 +100,6 @@ LIMITS = (
 # within a sentence
 _IN_COMMON = {DEALT: "dealt geometry alone", NEITHER: "neither of them"}
 _TARGETS = {target: {"condition": target} for target in EVERY}
-_SHARE = "share of latents"
 
 
 def _beyond(target: str, start: str) -> Quantity:
@@ -153,7 +139,9 @@ def _saves(reader: Reader) -> str:
 
 
 _END = {"condition": BOTH, "mode": FULL, "rate": FAST, "budget": 1.0}
-_IDENTITY = number("identity_kept", title="same feature", unit=_SHARE)
+
+_IDENTITY = number("identity_kept", title="same feature", unit=SHARE)
+
 _STAYS = (
     _IDENTITY.at(start=PROCRUSTES, **_END),
     SHARED_ARTEFACTS.at(start=PROCRUSTES, **_END),
@@ -172,128 +160,6 @@ def _stays(reader: Reader) -> str:
     )
 
 
-def _savings(target: str) -> Grid:
-    return Grid(
-        "start",
-        {NAMES[start]: {"start": start} for start in STARTS},
-        [
-            quantity.at(title, condition=target, mode=FULL)
-            for title, quantity in {
-                "explained before training": EXPLAINED.at(budget=0.0),
-                "saved": SAVED,
-                "saved, by F1": saved_by("f1", ""),
-                "saved, by MCC": saved_by("mcc", ""),
-                "reached": REACHED,
-            }.items()
-        ],
-        title=f"In common: {target}",
-    )
-
-
-def _matrix() -> list[Mark]:
-    return [
-        Mark(NAMES[start], target, saving(target, start)) for start in STARTS for target in EVERY
-    ]
-
-
-def _curves() -> list[Mark]:
-    marks = []
-    for budget in BUDGETS:
-        for target in EVERY:
-            for start in (SCRATCH, NONE, PROCRUSTES, RIDGE, KNOWN, DISJOINT):
-                if start == SCRATCH and not budget:
-                    continue
-                at = {"condition": target, "budget": budget, "mode": FULL}
-                at["start"] = FRESH if start == SCRATCH else start
-                top = FROM_SCRATCH.at(condition=target)
-                x = f"{100 * budget:.3g} %"
-                marks.append(Mark(target, NAMES[start], EXPLAINED.at(**at), x, ceiling=top))
-    return marks
-
-
-def _parts(title: str, quantity: Quantity) -> Grid:
-    modes = (FULL, DECODER, ENCODER)
-    parts = tuple(quantity.at(mode=mode) for mode in modes[1:])
-    return Grid(
-        "in common: start",
-        {
-            f"{target}: {NAMES[start]}": {"condition": target, "start": start}
-            for target in EVERY
-            for start in (NONE, PROCRUSTES, RIDGE)
-        },
-        [quantity.at(mode, mode=mode) for mode in modes],
-        title=title,
-        if_any=parts,
-    )
-
-
-def _staying(target: str) -> Grid:
-    rows: dict[str, Where] = {"from scratch (chance)": {"start": FRESH, "rate": FAST}}
-    for start in (NONE, PROCRUSTES, RIDGE, KNOWN, DISJOINT):
-        rows[NAMES[start]] = {"start": start, "rate": FAST}
-        if start == PROCRUSTES:
-            rows[f"{NAMES[start]}, slower"] = {"start": start, "rate": SLOW}
-    columns = {
-        "identity_kept": "same feature",
-        "place_kept": "same direction",
-        "newly_learned": "newly learned",
-        "forgotten": "forgotten",
-        "tracked": "features tracked",
-    }
-    return Grid(
-        "start",
-        rows,
-        [
-            number(metric, unit=_SHARE).at(title, condition=target, mode=FULL, budget=1.0)
-            for metric, title in columns.items()
-        ],
-        title=f"In common: {target}",
-    )
-
-
-def _job(job: Job) -> str:
-    start, mode, rate = job
-    name = NAMES[start] + ("" if mode == FULL else f", {mode}")
-    return f"{name}, slower" if rate == SLOW else name
-
-
-def _where(job: Job) -> Where:
-    return dict(zip(("start", "mode", "rate"), job, strict=True))
-
-
-_INHERITING = [job for job in (*JOBS, *MORE_JOBS) if job[0] not in FRESH]
-
-
-def _inherited() -> list[Mark]:
-    marks = []
-    for target in (BOTH, FEATURES):
-        shared = SHARED_ARTEFACTS.at(condition=target, budget=1.0)
-        chance = shared.at(start=FRESH)
-        for job in _INHERITING:
-            marks.append(Mark(target, _job(job), shared.at(**_where(job)), chance=chance))
-    return marks
-
-
-def _band(target: str) -> Grid:
-    jobs = [(PROCRUSTES, FULL, FAST), (PROCRUSTES, FULL, SLOW), (DISJOINT, FULL, FAST)]
-    return Grid(
-        "start",
-        {
-            "from scratch (chance)": {"start": FRESH, "mode": FULL, "rate": FAST},
-            **{_job(job): _where(job) for job in jobs},
-        },
-        [
-            number(metric, unit="share of artefacts").at(title, condition=target, budget=1.0)
-            for title, metric in {
-                "artefacts shared": "shared_artefacts",
-                "least": "shared_artefacts_least",
-                "most": "shared_artefacts_most",
-            }.items()
-        ],
-        title=f"In common: {target}",
-    )
-
-
 PAGE = Page(
     title="Transfer between models",
     asked="What of an SAE on one model serves on another, and what do the two need in common?",
@@ -307,10 +173,10 @@ PAGE = Page(
         Section(
             "What is saved",
             f"{READ_SAVING} {READ_TARGETS}",
-            *map(_savings, EVERY),
+            *map(savings, EVERY),
             Matrix(
                 "saved",
-                _matrix(),
+                saved_marks(),
                 "Share of samples saved, by explained variance; mean over worlds.",
             ),
         ),
@@ -320,7 +186,7 @@ PAGE = Page(
             Curve(
                 "curves",
                 "share of the samples",
-                _curves(),
+                curve_marks(),
                 "Explained variance by share of the samples; a panel per target.",
                 limits={target: (-0.2, 1.0) for target in EVERY},
             ),
@@ -328,17 +194,17 @@ PAGE = Page(
         Section(
             "In parts",
             READ_PARTS,
-            _parts("Samples saved", SAVED),
-            _parts("Explained variance in the end", EXPLAINED.at(budget=1.0)),
+            parts("Samples saved", SAVED),
+            parts("Explained variance in the end", EXPLAINED.at(budget=1.0)),
         ),
-        Section("What stays", READ_KEPT, *map(_staying, EVERY)),
+        Section("What stays", READ_KEPT, *map(staying, EVERY)),
         Section(
             "What is inherited",
             READ_INHERITED,
-            *map(_band, (BOTH, FEATURES)),
+            *map(artefact_band, (BOTH, FEATURES)),
             Dots(
                 "inherited",
-                _inherited(),
+                inherited_marks(),
                 "Artefacts shared with A's SAE in the end; dashed: from scratch.",
                 limits={target: (0.0, 1.0) for target in (BOTH, FEATURES)},
             ),

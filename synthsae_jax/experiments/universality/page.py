@@ -28,7 +28,8 @@ from synthsae_jax.experiments.universality.quantities import (
 from synthsae_jax.protocols import protocols
 from synthsae_jax.protocols.rules import rules
 from synthsae_jax.report import tables
-from synthsae_jax.report.blocks import Figure, Listing, Own, Reader, Telling, Where
+from synthsae_jax.report.block_tables import Listing
+from synthsae_jax.report.blocks import Figure, Own, Reader, Telling, Where
 from synthsae_jax.report.canvas import Plot
 from synthsae_jax.report.design_page import Page, Section
 from synthsae_jax.report.sharing import sharing_plot

@@ -9,8 +9,9 @@ import numpy as np
 
 from synthsae_jax.experiments.universality.measure import ARCHITECTURES, DECLARING
 from synthsae_jax.registry import Explanation, explain_metric
+from synthsae_jax.suite.needs import Values
 from synthsae_jax.suite.pair import ALL_RULES, TRUTH
-from synthsae_jax.suite.quantity import Quantity, Values, number
+from synthsae_jax.suite.quantity import Quantity, number
 
 RULES = {
     "best_correlation_0.1": "best correlation > .1",

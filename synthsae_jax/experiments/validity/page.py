@@ -35,9 +35,12 @@ from synthsae_jax.experiments.validity.quantities import (
     where,
 )
 from synthsae_jax.report import tables
-from synthsae_jax.report.blocks import Curve, Dots, Listing, Mark, Own, Reader, Telling, table_of
+from synthsae_jax.report.block_plots import Curve, Dots, Mark
+from synthsae_jax.report.block_tables import Listing, table_of
+from synthsae_jax.report.blocks import Own, Reader, Telling
 from synthsae_jax.report.design_page import Page, Section
-from synthsae_jax.suite.quantity import Quantity, Values
+from synthsae_jax.suite.needs import Values
+from synthsae_jax.suite.quantity import Quantity
 
 _DRAWN = (R_RULE, "decoder_cosine_0.7_aligned", "ours@1", "svcca_rank1", "cka_debiased", "rsa")
 _FLOORS = (R_RULE, "song2025", "ours@1")

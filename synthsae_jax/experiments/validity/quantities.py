@@ -19,8 +19,9 @@ from synthsae_jax.experiments.validity.arms import (
 )
 from synthsae_jax.experiments.validity.measure import PLANTED
 from synthsae_jax.matching.validity import validity_tests
+from synthsae_jax.suite.needs import Values
 from synthsae_jax.suite.pair import ALL_RULES, RELATIONAL
-from synthsae_jax.suite.quantity import Quantity, Values, combined, number
+from synthsae_jax.suite.quantity import Quantity, combined, number
 from synthsae_jax.worlds import family
 from synthsae_jax.worlds.family import Condition
 
