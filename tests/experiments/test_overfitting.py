@@ -108,7 +108,7 @@ def test_equal_explained_variance_is_the_nearest_of_the_grid():
 
 def test_the_page_shows_the_planted_numbers():
     contents = PAGE.contents(planted_rows(), claims=CLAIMS)
-    assert "on one dictionary share 40 % [" in contents.lead
+    assert "by 40 % [" in contents.lead
     assert "explained variance goes from 0.70 to 1.00" in contents.lead
     assert "truly share from 75 % to 30 %" in contents.lead
     first = PAGE.contents([r for r in planted_rows() if r["factor_k"] == 1], claims=CLAIMS)

@@ -91,9 +91,9 @@ PAGE = Page(
     asked="Does matching pursuit learn the noise of a dictionary?",
     findings=(
         Finding(
-            "At twice the L0 two runs of matching pursuit on one dictionary share {pursuit} more "
-            "of their artefacts than two on fresh ones, two of BatchTopK {batchtopk} more. At the "
-            "target L0 itself it is {once} for matching pursuit.",
+            "At twice the L0, what two runs share of their artefacts is larger on one dictionary "
+            "than on fresh ones: by {pursuit} of them for matching pursuit, by {batchtopk} "
+            "for BatchTopK. At the target L0 itself it is {once} for matching pursuit.",
             pursuit=excess(PURSUIT),
             batchtopk=excess(BATCHTOPK),
             once=excess(PURSUIT, ONCE),
